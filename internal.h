@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of hmm_mirror.ko share among themselves. Nothing outside of
+ * the module includes this.
+ */
+#ifndef HMM_MIRROR_INTERNAL_H
+#define HMM_MIRROR_INTERNAL_H
+
+#include <linux/pagewalk.h>
+#include <linux/percpu.h>
+
+#include "hmm_mirror.h"
+
+/**
+ * struct hmm_mirror_fault_run - neighbouring pages that need the same fault
+ * @start: first virtual address
+ * @end: first address past the run
+ * @write: they need to be writable
+ */
+struct hmm_mirror_fault_run {
+	unsigned long start;
+	unsigned long end;
+	bool write;
+};
+
+#define HMM_MIRROR_MAX_FAULT_RUNS	16
+
+/**
+ * struct hmm_mirror_walk - a request being served by page-table walks
+ * @range: the request
+ * @extents: where the answer goes; NULL for the page array of @range
+ * @next: everything below it has been answered
+ * @full: @extents is full, @next is where to go on
+ * @nr_runs: out of a walk: number of @runs. If there are any, the pages at
+ *	@next are the first of them
+ * @runs: out of a walk: what must be faulted before @next can advance
+ * @horizon: private to the walk: where to stop looking for more @runs
+ * @error: private to the walk: why it stopped
+ * @budget: private to the walk: how much work it may still do
+ * @slot_requests: pages have requests of their own
+ * @write_allowed: private to the walk: the VMA may be written to
+ */
+struct hmm_mirror_walk {
+	struct hmm_mirror_range *range;
+	struct hmm_mirror_extents *extents;
+	unsigned long next;
+	bool full;
+	unsigned int nr_runs;
+	struct hmm_mirror_fault_run runs[HMM_MIRROR_MAX_FAULT_RUNS];
+	unsigned long horizon;
+	int error;
+	long budget;
+	bool slot_requests;
+	bool write_allowed;
+};
+
+/* pagewalk_ops.c */
+int hmm_mirror_walk(struct hmm_mirror_walk *walk);
+unsigned long hmm_mirror_next_unmapped(struct mm_struct *mm, unsigned long addr,
+				       unsigned long end, bool write);
+
+/* kernel_symbols.c */
+int hmm_mirror_resolve_symbols(void);
+int hmm_mirror_walk_page_range(struct mm_struct *mm, unsigned long start,
+			       unsigned long end, const struct mm_walk_ops *ops,
+			       void *private);
+
+/* ioctl.c */
+int hmm_mirror_device_register(void);
+void hmm_mirror_device_unregister(void);
+
+/**
+ * struct hmm_mirror_counters - what the module has done since it was loaded
+ * @range_calls: range requests served
+ * @range_errors: of those, how many failed
+ * @faults: page faults taken
+ * @walks: page-table walks
+ * @restarts: answers collected anew because of an invalidation
+ * @invalidations: invalidations of subscribed ranges
+ * @events: events queued to readers
+ * @events_lost: events dropped because a queue was full
+ * @open_files: open files, this CPU's share of the sum
+ * @subscriptions: subscribed ranges, this CPU's share of the sum
+ *
+ * One per CPU; only the sum over all CPUs means something.
+ */
+struct hmm_mirror_counters {
+	u64 range_calls;
+	u64 range_errors;
+	u64 faults;
+	u64 walks;
+	u64 restarts;
+	u64 invalidations;
+	u64 events;
+	u64 events_lost;
+	u64 open_files;
+	u64 subscriptions;
+};
+
+DECLARE_PER_CPU(struct hmm_mirror_counters, hmm_mirror_counters);
+
+#define hmm_mirror_count(counter, amount) \
+	this_cpu_add(hmm_mirror_counters.counter, amount)
+
+/* stats.c */
+void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum);
+
+#endif /* HMM_MIRROR_INTERNAL_H */

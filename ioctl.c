@@ -1,0 +1,951 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/hmm_mirror. The only file that touches user pointers; it trusts nothing
+ * that it is given. The ABI is described in uapi/linux/hmm_mirror.h.
+ */
+#define pr_fmt(fmt) "hmm_mirror: " fmt
+
+#include <linux/build_bug.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/list.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/poll.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/user_namespace.h>
+
+#include "event_queue.h"
+#include "hmm_mirror.h"
+#include "internal.h"
+#include "uapi/linux/hmm_mirror.h"
+
+/* Extents collected in kernel memory before they are copied out. */
+#define RANGE_CHUNK	256
+
+/* Events copied to a reader at a time, on the stack. */
+#define READ_CHUNK	16
+
+static unsigned int max_watches = 64;
+module_param(max_watches, uint, 0444);
+MODULE_PARM_DESC(max_watches, "Watches that one open file may have (64)");
+
+static unsigned int max_events = 1024;
+module_param(max_events, uint, 0444);
+MODULE_PARM_DESC(max_events, "Invalidation events that one open file queues (1024)");
+
+/**
+ * struct device_file - an open /dev/hmm_mirror
+ * @opener_mm: the address space whose calls are served; pinned by mmgrab(), so
+ *	it can be compared with after the process is gone
+ * @pfns_visible: the opener had CAP_SYS_ADMIN
+ * @lock: protects all that follows up to @events, and is held while a watch is
+ *	added or removed
+ * @target_mm: the address space that is mirrored; pinned by mmgrab()
+ * @watches: list of struct watch
+ * @nr_watches: its length
+ * @last_watch_id: id of the watch that was added last
+ * @events: what read() returns
+ * @read_lock: held by the one reader that takes events at a time
+ */
+struct device_file {
+	struct mm_struct *opener_mm;
+	bool pfns_visible;
+	struct mutex lock; /* target_mm, watches */
+	struct mm_struct *target_mm;
+	struct list_head watches;
+	unsigned int nr_watches;
+	u32 last_watch_id;
+	struct event_queue events;
+	struct mutex read_lock; /* one reader at a time */
+};
+
+/**
+ * struct watch - a range whose invalidations are reported
+ * @mirror: the subscription
+ * @events: queue of the file that the watch belongs to
+ * @id: name of the watch
+ * @node: in device_file.watches
+ */
+struct watch {
+	struct hmm_mirror mirror;
+	struct event_queue *events;
+	u32 id;
+	struct list_head node;
+};
+
+/*
+ * Copies an argument struct whose first member is its size. What a newer
+ * program has appended must be zero; an older program's shorter struct is
+ * filled up with zeroes.
+ */
+static int copy_args_from_user(void *args, size_t known_size,
+			       size_t minimum_size, const void __user *user)
+{
+	u32 size;
+	int err;
+
+	if (get_user(size, (const u32 __user *)user))
+		return -EFAULT;
+	if (size < minimum_size)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	err = copy_struct_from_user(args, known_size, user, size);
+	/* The caller may have changed it since; what was checked counts. */
+	*(u32 *)args = size;
+	return err;
+}
+
+/* Copies as much of the struct as the program knows. */
+static int copy_args_to_user(void __user *user, const void *args,
+			     size_t known_size, u32 user_size)
+{
+	if (copy_to_user(user, args, min_t(size_t, known_size, user_size)))
+		return -EFAULT;
+	return 0;
+}
+
+static bool caller_is_opener(const struct device_file *file)
+{
+	return current->mm == file->opener_mm;
+}
+
+/* The mirrored address space with a reference to its users; -ESRCH if none. */
+static struct mm_struct *get_target_mm(struct device_file *file)
+{
+	struct mm_struct *mm;
+
+	mutex_lock(&file->lock);
+	mm = file->target_mm;
+	if (!mmget_not_zero(mm))
+		mm = ERR_PTR(-ESRCH);
+	mutex_unlock(&file->lock);
+	return mm;
+}
+
+/* INFO */
+
+static u64 info_features(const struct device_file *file)
+{
+	u64 features = 0;
+
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		features |= HMM_MIRROR_FEATURE_THP;
+	if (IS_ENABLED(CONFIG_HUGETLB_PAGE))
+		features |= HMM_MIRROR_FEATURE_HUGETLB;
+	if (IS_ENABLED(CONFIG_USERFAULTFD))
+		features |= HMM_MIRROR_FEATURE_USERFAULTFD;
+	if (IS_ENABLED(CONFIG_DEVICE_PRIVATE))
+		features |= HMM_MIRROR_FEATURE_DEVICE_PRIVATE;
+	if (IS_ENABLED(CONFIG_NUMA))
+		features |= HMM_MIRROR_FEATURE_NUMA;
+	if (IS_ENABLED(CONFIG_SWAP))
+		features |= HMM_MIRROR_FEATURE_SWAP;
+	if (IS_ENABLED(CONFIG_MIGRATION))
+		features |= HMM_MIRROR_FEATURE_MIGRATION;
+	if (IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		features |= HMM_MIRROR_FEATURE_MEMORY_FAILURE;
+	if (IS_ENABLED(CONFIG_HMM_MIRROR))
+		features |= HMM_MIRROR_FEATURE_KERNEL_HMM;
+	if (file->pfns_visible)
+		features |= HMM_MIRROR_FEATURE_PFNS_VISIBLE;
+	return features;
+}
+
+static long ioctl_info(struct device_file *file, void __user *user)
+{
+	struct hmm_mirror_info info;
+	u32 user_size;
+	int err;
+
+	err = copy_args_from_user(&info, sizeof(info), sizeof(info), user);
+	if (err)
+		return err;
+	if (info.reserved)
+		return -EINVAL;
+
+	user_size = info.size;
+	info = (struct hmm_mirror_info){
+		.size = sizeof(info),
+		.abi_version = HMM_MIRROR_ABI_VERSION,
+		.features = info_features(file),
+		.page_size = PAGE_SIZE,
+		.max_watches = max_watches,
+		.max_events = max_events,
+	};
+	mutex_lock(&file->lock);
+	info.task_size = file->target_mm->task_size;
+	mutex_unlock(&file->lock);
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
+	    IS_ENABLED(CONFIG_HUGETLB_PAGE))
+		info.pmd_order = PMD_SHIFT - PAGE_SHIFT;
+	if (IS_ENABLED(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD) ||
+	    IS_ENABLED(CONFIG_ARCH_HAS_GIGANTIC_PAGE))
+		info.pud_order = PUD_SHIFT - PAGE_SHIFT;
+	return copy_args_to_user(user, &info, sizeof(info), user_size);
+}
+
+/* ATTACH */
+
+static struct mm_struct *grab_mm_of_pid(pid_t nr)
+{
+	struct task_struct *task;
+	struct mm_struct *mm;
+	struct pid *pid;
+
+	pid = find_get_pid(nr);
+	task = get_pid_task(pid, PIDTYPE_PID);
+	put_pid(pid);
+	if (!task)
+		return ERR_PTR(-ESRCH);
+	mm = get_task_mm(task);
+	put_task_struct(task);
+	if (!mm)
+		return ERR_PTR(-EINVAL);
+	mmgrab(mm);
+	mmput(mm);
+	return mm;
+}
+
+static long ioctl_attach(struct device_file *file, void __user *user)
+{
+	struct hmm_mirror_attach args;
+	struct mm_struct *mm;
+	int err;
+
+	err = copy_args_from_user(&args, sizeof(args), sizeof(args), user);
+	if (err)
+		return err;
+	if (args.flags || args.reserved)
+		return -EINVAL;
+	if (!capable(CAP_SYS_PTRACE))
+		return -EPERM;
+	mm = grab_mm_of_pid(args.pid);
+	if (IS_ERR(mm))
+		return PTR_ERR(mm);
+
+	mutex_lock(&file->lock);
+	if (file->nr_watches)
+		err = -EBUSY;
+	else
+		swap(file->target_mm, mm);
+	mutex_unlock(&file->lock);
+	mmdrop(mm);
+	return err;
+}
+
+/* RANGE */
+
+/**
+ * struct extent_report - extents on their way to the user's array
+ * @user: the array
+ * @capacity: its elements
+ * @nr: elements in use, those that are still staged included
+ * @staged: the last ones, in kernel memory
+ * @nr_staged: how many; the last of them may still grow
+ * @pfns_visible: as in struct device_file
+ */
+struct extent_report {
+	struct hmm_mirror_extent_info __user *user;
+	u32 capacity;
+	u32 nr;
+	struct hmm_mirror_extent_info *staged;
+	unsigned int nr_staged;
+	bool pfns_visible;
+};
+
+static u32 extent_info_flags(unsigned long flags)
+{
+	u32 info = 0;
+
+	if (flags & HMM_MIRROR_PFN_VALID)
+		info |= HMM_MIRROR_EXTENT_VALID;
+	if (flags & HMM_MIRROR_PFN_WRITE)
+		info |= HMM_MIRROR_EXTENT_WRITE;
+	if (flags & HMM_MIRROR_PFN_ERROR)
+		info |= HMM_MIRROR_EXTENT_ERROR;
+	return info;
+}
+
+/* The numbers of the ABI are fixed, those of the API happen to be the same. */
+#define ASSERT_KIND(kind) \
+	static_assert((int)HMM_MIRROR_KIND_##kind == HMM_MIRROR_ENTRY_##kind)
+ASSERT_KIND(NONE);
+ASSERT_KIND(PRESENT);
+ASSERT_KIND(ZERO);
+ASSERT_KIND(SWAP);
+ASSERT_KIND(MIGRATION);
+ASSERT_KIND(DEVICE_PRIVATE);
+ASSERT_KIND(DEVICE_EXCLUSIVE);
+ASSERT_KIND(PROT_NONE);
+ASSERT_KIND(UFFD_WP);
+ASSERT_KIND(HWPOISON);
+ASSERT_KIND(POISON);
+ASSERT_KIND(GUARD);
+ASSERT_KIND(SPECIAL);
+ASSERT_KIND(NO_VMA);
+ASSERT_KIND(UNREADABLE);
+ASSERT_KIND(IO);
+ASSERT_KIND(SECRETMEM);
+ASSERT_KIND(BAD);
+static_assert(HMM_MIRROR_KIND_BAD + 1 == (int)HMM_MIRROR_NR_ENTRIES);
+
+static struct hmm_mirror_extent_info
+extent_info(const struct hmm_mirror_extent *extent, bool pfns_visible)
+{
+	return (struct hmm_mirror_extent_info){
+		.addr = extent->addr,
+		.npages = extent->npages,
+		.pfn = pfns_visible ? extent->pfn : 0,
+		.flags = extent_info_flags(extent->flags),
+		.kind = extent->entry,
+		.order = extent->order,
+		.node = extent->node,
+	};
+}
+
+/*
+ * Without PFNs a border that is there only because physical memory is not
+ * contiguous says something about PFNs: undo it.
+ */
+static bool merge_hidden(struct hmm_mirror_extent_info *last,
+			 const struct hmm_mirror_extent_info *info)
+{
+	if (last->addr + (last->npages << PAGE_SHIFT) != info->addr ||
+	    last->flags != info->flags || last->kind != info->kind ||
+	    last->order != info->order || last->node != info->node)
+		return false;
+	last->npages += info->npages;
+	return true;
+}
+
+/* Copies all staged extents out, except the last @keep ones. */
+static int flush_staged(struct extent_report *report, unsigned int keep)
+{
+	unsigned int nr = report->nr_staged - keep;
+	u32 first = report->nr - report->nr_staged;
+
+	if (!nr)
+		return 0;
+	if (copy_to_user(report->user + first, report->staged,
+			 nr * sizeof(*report->staged)))
+		return -EFAULT;
+	memmove(report->staged, report->staged + nr,
+		keep * sizeof(*report->staged));
+	report->nr_staged = keep;
+	return 0;
+}
+
+/* Adds an extent; -ENOSPC if there is no room for it. */
+static int report_extent(struct extent_report *report,
+			 const struct hmm_mirror_extent *extent)
+{
+	struct hmm_mirror_extent_info info =
+		extent_info(extent, report->pfns_visible);
+
+	if (!report->pfns_visible && report->nr_staged &&
+	    merge_hidden(&report->staged[report->nr_staged - 1], &info))
+		return 0;
+	if (report->nr == report->capacity)
+		return -ENOSPC;
+	if (report->nr_staged == RANGE_CHUNK) {
+		int err = flush_staged(report, 1);
+
+		if (err)
+			return err;
+	}
+	report->staged[report->nr_staged++] = info;
+	report->nr++;
+	return 0;
+}
+
+/**
+ * struct range_job - a RANGE call being served
+ * @mirror: notices invalidations while extents are collected
+ * @range: the request for the layer below; @range.start moves along
+ * @extents: chunk being collected
+ * @report: where the extents go; not used if nothing is to be reported
+ * @reporting: @report is used
+ * @deadline: jiffies at which to give up, if @timeout
+ * @timeout: jiffies, 0 for no limit
+ */
+struct range_job {
+	struct hmm_mirror mirror;
+	struct hmm_mirror_range range;
+	struct hmm_mirror_extents extents;
+	struct extent_report report;
+	bool reporting;
+	unsigned long deadline;
+	unsigned long timeout;
+};
+
+static void ignore_unmap(struct hmm_mirror *mirror, unsigned long start,
+			 unsigned long end, enum mmu_notifier_event event)
+{
+	/* The sequence number is all that a RANGE call looks at. */
+}
+
+static const struct hmm_mirror_ops range_ops = { .unmap = ignore_unmap };
+
+/* Reports the chunk and moves the range on; -ENOSPC when the array is full. */
+static int report_chunk(struct range_job *job)
+{
+	unsigned int i;
+
+	for (i = 0; job->reporting && i < job->extents.nr; i++) {
+		int err = report_extent(&job->report, &job->extents.array[i]);
+
+		if (err) {
+			if (err == -ENOSPC)
+				job->range.start = job->extents.array[i].addr;
+			return err;
+		}
+	}
+	job->range.start = job->extents.next;
+	return 0;
+}
+
+static int collect_chunk(struct range_job *job)
+{
+	unsigned long left = 0;
+	int err;
+
+	if (job->timeout) {
+		if (time_after_eq(jiffies, job->deadline))
+			return -ETIMEDOUT;
+		left = job->deadline - jiffies;
+	}
+	job->extents.capacity = RANGE_CHUNK;
+	/* With PFNs nothing merges: no use in collecting more than fits. */
+	if (job->reporting && job->report.pfns_visible)
+		job->extents.capacity = min(job->report.capacity -
+					    job->report.nr,
+					    (u32)RANGE_CHUNK);
+	if (!job->extents.capacity)
+		return -ENOSPC;
+	err = hmm_mirror_range_extents_unlocked(&job->range, &job->extents,
+						left);
+	return err == -EBUSY ? -ETIMEDOUT : err;
+}
+
+/* Serves the call and fills in the output fields of @args. */
+static int run_range_job(struct range_job *job,
+			 struct hmm_mirror_range_args *args)
+{
+	u64 begin = ktime_get_ns();
+	int err = 0;
+
+	while (!err && job->range.start < job->range.end) {
+		err = collect_chunk(job);
+		if (err == -ENOSPC)
+			break;
+		args->nr_faults += job->range.nr_faults;
+		args->nr_walks += job->range.nr_walks;
+		args->nr_restarts += job->range.nr_restarts;
+		args->nr_slots += job->range.nr_slots;
+		args->fault_addr = job->range.fault_addr;
+		if (!err)
+			err = report_chunk(job);
+		cond_resched();
+	}
+	if (err == -ENOSPC)
+		err = 0;
+	if (job->reporting && flush_staged(&job->report, 0))
+		err = -EFAULT;
+	args->nr_extents = job->report.nr;
+	args->next = job->range.start;
+	args->nanoseconds = ktime_get_ns() - begin;
+	return err;
+}
+
+static int check_range_args(const struct hmm_mirror_range_args *args)
+{
+	if (args->reserved ||
+	    args->flags & ~(HMM_MIRROR_RANGE_FAULT | HMM_MIRROR_RANGE_WRITE))
+		return -EINVAL;
+	if ((args->flags & HMM_MIRROR_RANGE_WRITE) &&
+	    !(args->flags & HMM_MIRROR_RANGE_FAULT))
+		return -EINVAL;
+	/* Nothing to fault and nothing to report is a mistake. */
+	if (!args->nr_extents &&
+	    (args->extents || !(args->flags & HMM_MIRROR_RANGE_FAULT)))
+		return -EINVAL;
+	return 0;
+}
+
+static int check_user_range(u64 start, u64 end, const struct mm_struct *mm)
+{
+	if (!PAGE_ALIGNED(start) || !PAGE_ALIGNED(end) || start >= end ||
+	    end > mm->task_size)
+		return -EINVAL;
+	return 0;
+}
+
+static unsigned long request_flags(u32 flags)
+{
+	unsigned long request = 0;
+
+	if (flags & HMM_MIRROR_RANGE_FAULT)
+		request |= HMM_MIRROR_PFN_REQ_FAULT;
+	if (flags & HMM_MIRROR_RANGE_WRITE)
+		request |= HMM_MIRROR_PFN_REQ_WRITE;
+	return request;
+}
+
+static int serve_range(struct device_file *file, struct mm_struct *mm,
+		       struct hmm_mirror_range_args *args)
+{
+	struct range_job *job;
+	int err;
+
+	err = check_user_range(args->start, args->end, mm);
+	if (err)
+		return err;
+
+	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
+	if (!job)
+		return -ENOMEM;
+	job->reporting = args->nr_extents;
+	job->report.user = u64_to_user_ptr(args->extents);
+	job->report.capacity = args->nr_extents;
+	job->report.pfns_visible = file->pfns_visible;
+	job->range.start = args->start;
+	job->range.end = args->end;
+	job->range.default_flags = request_flags(args->flags);
+	job->timeout = msecs_to_jiffies(args->timeout_ms);
+	job->deadline = jiffies + job->timeout;
+	args->nr_extents = 0;
+
+	err = -ENOMEM;
+	job->extents.array = kvmalloc_array(RANGE_CHUNK,
+					    sizeof(*job->extents.array),
+					    GFP_KERNEL_ACCOUNT);
+	job->report.staged = kvmalloc_array(RANGE_CHUNK,
+					    sizeof(*job->report.staged),
+					    GFP_KERNEL_ACCOUNT);
+	if (!job->extents.array || !job->report.staged)
+		goto out_free;
+
+	err = hmm_mirror_register(&job->mirror, mm, args->start,
+				  args->end - args->start, &range_ops);
+	if (err)
+		goto out_free;
+	job->range.notifier = &job->mirror.notifier;
+	err = run_range_job(job, args);
+	hmm_mirror_unregister(&job->mirror);
+
+out_free:
+	kvfree(job->report.staged);
+	kvfree(job->extents.array);
+	kfree(job);
+	return err;
+}
+
+static long ioctl_range(struct device_file *file, void __user *user)
+{
+	struct hmm_mirror_range_args args;
+	struct mm_struct *mm;
+	int err;
+
+	err = copy_args_from_user(&args, sizeof(args), sizeof(args), user);
+	if (err)
+		return err;
+	err = check_range_args(&args);
+	if (err)
+		return err;
+	mm = get_target_mm(file);
+	if (IS_ERR(mm))
+		return PTR_ERR(mm);
+
+	args.next = args.start;
+	args.fault_addr = 0;
+	args.nr_faults = 0;
+	args.nr_walks = 0;
+	args.nr_restarts = 0;
+	args.nr_slots = 0;
+	args.nanoseconds = 0;
+	err = serve_range(file, mm, &args);
+	mmput(mm);
+
+	/* Also on failure: fault_addr and what had been done before. */
+	return copy_args_to_user(user, &args, sizeof(args), args.size) ?: err;
+}
+
+/* WATCH, UNWATCH */
+
+static u32 event_kind(enum mmu_notifier_event event)
+{
+	switch (event) {
+	case MMU_NOTIFY_UNMAP:
+		return HMM_MIRROR_EVENT_UNMAP;
+	case MMU_NOTIFY_CLEAR:
+		return HMM_MIRROR_EVENT_CLEAR;
+	case MMU_NOTIFY_PROTECTION_VMA:
+		return HMM_MIRROR_EVENT_PROTECTION_VMA;
+	case MMU_NOTIFY_PROTECTION_PAGE:
+		return HMM_MIRROR_EVENT_PROTECTION_PAGE;
+	case MMU_NOTIFY_SOFT_DIRTY:
+		return HMM_MIRROR_EVENT_SOFT_DIRTY;
+	case MMU_NOTIFY_RELEASE:
+		return HMM_MIRROR_EVENT_RELEASE;
+	case MMU_NOTIFY_MIGRATE:
+		return HMM_MIRROR_EVENT_MIGRATE;
+	case MMU_NOTIFY_EXCLUSIVE:
+		return HMM_MIRROR_EVENT_EXCLUSIVE;
+	default:
+		return HMM_MIRROR_EVENT_OTHER;
+	}
+}
+
+static void watch_unmap(struct hmm_mirror *mirror, unsigned long start,
+			unsigned long end, enum mmu_notifier_event event)
+{
+	struct watch *watch = container_of(mirror, struct watch, mirror);
+	const struct hmm_mirror_event queued = {
+		.watch_id = watch->id,
+		.kind = event_kind(event),
+		.start = start,
+		.end = end,
+		.sequence = hmm_mirror_sequence(mirror),
+	};
+
+	event_queue_add(watch->events, &queued);
+}
+
+static const struct hmm_mirror_ops watch_ops = { .unmap = watch_unmap };
+
+static struct watch *find_watch(struct device_file *file, u32 id)
+{
+	struct watch *watch;
+
+	lockdep_assert_held(&file->lock);
+	list_for_each_entry(watch, &file->watches, node)
+		if (watch->id == id)
+			return watch;
+	return NULL;
+}
+
+/* An id that is not 0 and not in use. There are fewer watches than ids. */
+static u32 new_watch_id(struct device_file *file)
+{
+	do {
+		file->last_watch_id++;
+	} while (!file->last_watch_id ||
+		 find_watch(file, file->last_watch_id));
+	return file->last_watch_id;
+}
+
+/* Adds a watch of @mm and returns 0 with its id in @id. */
+static int add_watch(struct device_file *file, struct mm_struct *mm,
+		     unsigned long start, unsigned long end, u32 *id)
+{
+	struct watch *watch;
+	int err;
+
+	lockdep_assert_held(&file->lock);
+	/* An ATTACH has come in between: then the call came before it. */
+	if (file->target_mm != mm)
+		return -EBUSY;
+	if (file->nr_watches >= max_watches)
+		return -ENOSPC;
+	if (!file->events.ring) {
+		err = event_queue_allocate(&file->events, max_events);
+		if (err)
+			return err;
+	}
+	watch = kzalloc(sizeof(*watch), GFP_KERNEL_ACCOUNT);
+	if (!watch)
+		return -ENOMEM;
+	watch->id = new_watch_id(file);
+	watch->events = &file->events;
+	err = hmm_mirror_register(&watch->mirror, mm, start, end - start,
+				  &watch_ops);
+	if (err) {
+		kfree(watch);
+		return err;
+	}
+	list_add(&watch->node, &file->watches);
+	file->nr_watches++;
+	*id = watch->id;
+	return 0;
+}
+
+static void remove_watch(struct device_file *file, struct watch *watch)
+{
+	list_del(&watch->node);
+	file->nr_watches--;
+	hmm_mirror_unregister(&watch->mirror);
+	kfree(watch);
+}
+
+static int remove_watch_id(struct device_file *file, u32 id)
+{
+	struct watch *watch;
+
+	mutex_lock(&file->lock);
+	watch = find_watch(file, id);
+	if (watch)
+		remove_watch(file, watch);
+	mutex_unlock(&file->lock);
+	return watch ? 0 : -ENOENT;
+}
+
+static long ioctl_watch(struct device_file *file, void __user *user)
+{
+	struct hmm_mirror_watch_args args;
+	struct mm_struct *mm;
+	int err;
+
+	err = copy_args_from_user(&args, sizeof(args), sizeof(args), user);
+	if (err)
+		return err;
+	if (args.flags || args.reserved)
+		return -EINVAL;
+	mm = get_target_mm(file);
+	if (IS_ERR(mm))
+		return PTR_ERR(mm);
+
+	err = check_user_range(args.start, args.end, mm);
+	if (!err) {
+		mutex_lock(&file->lock);
+		err = add_watch(file, mm, args.start, args.end,
+				&args.watch_id);
+		mutex_unlock(&file->lock);
+	}
+	mmput(mm);
+	if (err)
+		return err;
+	err = copy_args_to_user(user, &args, sizeof(args), args.size);
+	if (err)
+		remove_watch_id(file, args.watch_id);
+	return err;
+}
+
+static long ioctl_unwatch(struct device_file *file, void __user *user)
+{
+	struct hmm_mirror_unwatch_args args;
+	int err;
+
+	err = copy_args_from_user(&args, sizeof(args), sizeof(args), user);
+	if (err)
+		return err;
+	if (args.flags || args.reserved)
+		return -EINVAL;
+	return remove_watch_id(file, args.watch_id);
+}
+
+/* STATS */
+
+static long ioctl_stats(void __user *user)
+{
+	struct hmm_mirror_counters counters;
+	struct hmm_mirror_stats stats;
+	u32 user_size;
+	int err;
+
+	err = copy_args_from_user(&stats, sizeof(stats), sizeof(stats), user);
+	if (err)
+		return err;
+	if (stats.reserved)
+		return -EINVAL;
+	user_size = stats.size;
+	hmm_mirror_sum_counters(&counters);
+	stats = (struct hmm_mirror_stats){
+		.size = sizeof(stats),
+		.range_calls = counters.range_calls,
+		.range_errors = counters.range_errors,
+		.faults = counters.faults,
+		.walks = counters.walks,
+		.restarts = counters.restarts,
+		.invalidations = counters.invalidations,
+		.events = counters.events,
+		.events_lost = counters.events_lost,
+		.open_files = counters.open_files,
+		.subscriptions = counters.subscriptions,
+	};
+	return copy_args_to_user(user, &stats, sizeof(stats), user_size);
+}
+
+static long device_ioctl(struct file *filp, unsigned int cmd,
+			 unsigned long arg)
+{
+	struct device_file *file = filp->private_data;
+	void __user *user = (void __user *)arg;
+
+	if (!caller_is_opener(file))
+		return -EPERM;
+	switch (cmd) {
+	case HMM_MIRROR_INFO:
+		return ioctl_info(file, user);
+	case HMM_MIRROR_ATTACH:
+		return ioctl_attach(file, user);
+	case HMM_MIRROR_RANGE:
+		return ioctl_range(file, user);
+	case HMM_MIRROR_WATCH:
+		return ioctl_watch(file, user);
+	case HMM_MIRROR_UNWATCH:
+		return ioctl_unwatch(file, user);
+	case HMM_MIRROR_STATS:
+		return ioctl_stats(user);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/*
+ * Copies events until @count bytes are full or the queue is empty. Returns the
+ * number of bytes, 0 if there was no event.
+ */
+static ssize_t read_events(struct device_file *file, char __user *user,
+			   size_t count)
+{
+	struct hmm_mirror_event events[READ_CHUNK];
+	ssize_t done = 0;
+
+	if (mutex_lock_interruptible(&file->read_lock))
+		return -EINTR;
+	while (count - done >= sizeof(*events)) {
+		size_t room = (count - done) / sizeof(*events);
+		unsigned int nr;
+
+		nr = event_queue_peek(&file->events, events,
+				      min_t(size_t, room, READ_CHUNK));
+		if (!nr)
+			break;
+		if (copy_to_user(user + done, events, nr * sizeof(*events))) {
+			if (!done)
+				done = -EFAULT;
+			break;
+		}
+		event_queue_consume(&file->events, events, nr);
+		done += nr * sizeof(*events);
+	}
+	mutex_unlock(&file->read_lock);
+	return done;
+}
+
+static ssize_t device_read(struct file *filp, char __user *user, size_t count,
+			   loff_t *position)
+{
+	struct device_file *file = filp->private_data;
+	ssize_t done;
+
+	if (!caller_is_opener(file))
+		return -EPERM;
+	if (count < sizeof(struct hmm_mirror_event))
+		return -EINVAL;
+	for (;;) {
+		done = read_events(file, user, count);
+		if (done)
+			return done;
+		if (filp->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		if (wait_event_interruptible(file->events.wait,
+					     !event_queue_empty(&file->events)))
+			return -ERESTARTSYS;
+	}
+}
+
+static __poll_t device_poll(struct file *filp, poll_table *table)
+{
+	struct device_file *file = filp->private_data;
+
+	if (!caller_is_opener(file))
+		return EPOLLERR;
+	poll_wait(filp, &file->events.wait, table);
+	return event_queue_empty(&file->events) ? 0 : EPOLLIN | EPOLLRDNORM;
+}
+
+static int device_open(struct inode *inode, struct file *filp)
+{
+	struct device_file *file;
+
+	/* A kernel thread has no address space to bind the file to. */
+	if (!current->mm)
+		return -EINVAL;
+	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+	if (!file)
+		return -ENOMEM;
+	mutex_init(&file->lock);
+	mutex_init(&file->read_lock);
+	INIT_LIST_HEAD(&file->watches);
+	event_queue_init(&file->events);
+	file->pfns_visible = file_ns_capable(filp, &init_user_ns,
+					     CAP_SYS_ADMIN);
+	file->opener_mm = current->mm;
+	mmgrab(file->opener_mm);
+	file->target_mm = current->mm;
+	mmgrab(file->target_mm);
+	filp->private_data = file;
+	hmm_mirror_count(open_files, 1);
+	return stream_open(inode, filp);
+}
+
+static int device_release(struct inode *inode, struct file *filp)
+{
+	struct device_file *file = filp->private_data;
+	struct watch *watch, *next;
+
+	/* Nobody else has the file: no lock needed. */
+	list_for_each_entry_safe(watch, next, &file->watches, node)
+		remove_watch(file, watch);
+	event_queue_destroy(&file->events);
+	mmdrop(file->target_mm);
+	mmdrop(file->opener_mm);
+	mutex_destroy(&file->read_lock);
+	mutex_destroy(&file->lock);
+	kfree(file);
+	hmm_mirror_count(open_files, -1);
+	return 0;
+}
+
+static const struct file_operations device_fops = {
+	.owner		= THIS_MODULE,
+	.open		= device_open,
+	.release	= device_release,
+	.unlocked_ioctl	= device_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.read		= device_read,
+	.poll		= device_poll,
+};
+
+static struct miscdevice device = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "hmm_mirror",
+	.fops	= &device_fops,
+	.mode	= 0600,
+};
+
+/**
+ * hmm_mirror_device_register() - make /dev/hmm_mirror
+ *
+ * Return: 0 or an errno.
+ */
+int __init hmm_mirror_device_register(void)
+{
+	if (!max_events) {
+		pr_err("max_events must be at least 1\n");
+		return -EINVAL;
+	}
+	return misc_register(&device);
+}
+
+/**
+ * hmm_mirror_device_unregister() - remove /dev/hmm_mirror
+ *
+ * No file is open: open files keep the module loaded.
+ */
+void hmm_mirror_device_unregister(void)
+{
+	misc_deregister(&device);
+}

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The range-fault loop: walk, fault what the walk found missing, walk on.
+ *
+ * The notifier's sequence number is looked at when an answer is complete, not
+ * while pages are being faulted in: a write fault on a copy-on-write page
+ * invalidates the very range it works for, and must not cost what was done
+ * before. So work grows with the number of pages alone; whoever has to start
+ * over finds the pages present.
+ */
+#define pr_fmt(fmt) "hmm_mirror: " fmt
+
+#include <linux/hugetlb.h>
+#include <linux/jiffies.h>
+#include <linux/mmap_lock.h>
+#include <linux/module.h>
+#include <linux/oom.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/timer.h>
+
+#include "compat.h"
+#include "internal.h"
+#include "trace.h"
+
+/*
+ * A caller that keeps mmap_lock and has no deadline gets -EBUSY if the same
+ * page is still missing after so many faults. They all returned success, so
+ * somebody takes the page away, or holds it, faster than it can be looked at.
+ */
+#define MAX_FAULTS_WITHOUT_PROGRESS	64
+
+/**
+ * struct fault_context - how faults may be taken for a request
+ * @mm: address space
+ * @deadline: jiffies at which to give up
+ * @has_deadline: @deadline counts
+ * @may_unlock: faults may drop mmap_lock; the request holds it, not its caller
+ * @locked: mmap_lock is held
+ * @tried: address of the last fault that asked to be tried again, +1; or 0
+ * @stuck_at: first missing address of the last walk
+ * @stuck: how many walks in a row it has been that address
+ */
+struct fault_context {
+	struct mm_struct *mm;
+	unsigned long deadline;
+	bool has_deadline;
+	bool may_unlock;
+	bool locked;
+	unsigned long tried;
+	unsigned long stuck_at;
+	unsigned int stuck;
+};
+
+static bool deadline_passed(const struct fault_context *context)
+{
+	return context->has_deadline &&
+	       time_after_eq(jiffies, context->deadline);
+}
+
+/* The errno that ends a request between two steps of its work, or 0. */
+static int interrupted(const struct fault_context *context)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (deadline_passed(context))
+		return -EBUSY;
+	return 0;
+}
+
+/**
+ * struct fault_alarm - ends a wait in a fault handler when the deadline has passed
+ * @timer: fires at the deadline, and then again and again until it is deleted
+ * @task: the task that waits
+ */
+struct fault_alarm {
+	struct timer_list timer;
+	struct task_struct *task;
+};
+
+static void alarm_rings(struct timer_list *timer)
+{
+	struct fault_alarm *alarm = container_of(timer, struct fault_alarm,
+						 timer);
+
+	/* Again, in case the task was only about to go to sleep. */
+	mod_timer(&alarm->timer, jiffies + max(HZ / 20, 1));
+	wake_up_process(alarm->task);
+}
+
+/*
+ * A userfaultfd handler need never answer. handle_userfault() sleeps once and
+ * returns VM_FAULT_RETRY whatever woke it, so waking it is all that the
+ * deadline needs; all other waits check their condition and sleep on.
+ */
+static vm_fault_t fault_with_alarm(struct fault_context *context,
+				   struct vm_area_struct *vma,
+				   unsigned long addr, unsigned int flags)
+{
+	struct fault_alarm alarm = { .task = current };
+	vm_fault_t result;
+
+	timer_setup_on_stack(&alarm.timer, alarm_rings, 0);
+	mod_timer(&alarm.timer, context->deadline);
+	result = handle_mm_fault(vma, addr, flags, NULL);
+	timer_delete_sync(&alarm.timer);
+	compat_timer_destroy_on_stack(&alarm.timer);
+	return result;
+}
+
+/*
+ * Takes one fault. Afterwards @context->locked says whether mmap_lock is still
+ * held; if not, @vma may be gone.
+ */
+static int fault_page(struct hmm_mirror_range *range,
+		      struct fault_context *context, struct vm_area_struct *vma,
+		      unsigned long addr, bool write)
+{
+	unsigned int flags = FAULT_FLAG_REMOTE;
+	vm_fault_t result;
+
+	if (write)
+		flags |= FAULT_FLAG_WRITE;
+	if (context->may_unlock) {
+		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+		if (context->tried == addr + 1)
+			flags |= FAULT_FLAG_TRIED;
+	}
+
+	if (context->may_unlock && context->has_deadline &&
+	    userfaultfd_armed(vma))
+		result = fault_with_alarm(context, vma, addr, flags);
+	else
+		result = handle_mm_fault(vma, addr, flags, NULL);
+	trace_hmm_mirror_fault(addr, write, (__force unsigned int)result);
+
+	if (result & VM_FAULT_RETRY) {
+		/* Not accounted as a fault by the kernel, nor here. */
+		context->locked = false;
+		context->tried = addr + 1;
+	} else {
+		context->tried = 0;
+		range->nr_faults++;
+		if (result & VM_FAULT_COMPLETED)
+			context->locked = false;
+	}
+	if (!context->locked && WARN_ON_ONCE(!context->may_unlock)) {
+		/* The handler broke its contract; ours is to stay locked. */
+		mmap_read_lock(context->mm);
+		context->locked = true;
+		return -EBUSY;
+	}
+	if (result & VM_FAULT_ERROR) {
+		int err = vm_fault_to_errno(result, FOLL_HWPOISON);
+
+		range->fault_addr = addr;
+		return err ?: -EFAULT;
+	}
+	return 0;
+}
+
+/* Where the next fault of a run is needed, after one at @addr. */
+static unsigned long next_fault(struct vm_area_struct *vma, unsigned long addr,
+				const struct hmm_mirror_fault_run *run)
+{
+	if (is_vm_hugetlb_page(vma))
+		return ALIGN(addr + 1, huge_page_size(hstate_vma(vma)));
+	return hmm_mirror_next_unmapped(vma->vm_mm, addr + PAGE_SIZE, run->end,
+					run->write);
+}
+
+/*
+ * Faults what the last walk found missing. Returns early, and successfully, if
+ * mmap_lock was dropped: mappings may have changed, so it takes another walk to
+ * know what to fault.
+ */
+static int fault_runs(struct hmm_mirror_walk *walk,
+		      struct fault_context *context)
+{
+	struct vm_area_struct *vma = NULL;
+	unsigned int i;
+
+	for (i = 0; i < walk->nr_runs; i++) {
+		const struct hmm_mirror_fault_run *run = &walk->runs[i];
+		unsigned long addr = run->start;
+
+		while (addr < run->end) {
+			int err = interrupted(context);
+
+			if (err)
+				return err;
+			cond_resched();
+			/* The walk saw a VMA, and mmap_lock is still held. */
+			if (!vma || addr >= vma->vm_end)
+				vma = vma_lookup(context->mm, addr);
+			if (WARN_ON_ONCE(!vma))
+				return -EFAULT;
+			err = fault_page(walk->range, context, vma, addr,
+					 run->write);
+			if (err || !context->locked)
+				return err;
+			addr = next_fault(vma, addr, run);
+		}
+	}
+	return 0;
+}
+
+static int lock_mm(struct fault_context *context)
+{
+	if (context->locked)
+		return 0;
+	if (mmap_read_lock_killable(context->mm))
+		return -EINTR;
+	context->locked = true;
+	return 0;
+}
+
+static void unlock_mm(struct fault_context *context)
+{
+	if (context->locked)
+		mmap_read_unlock(context->mm);
+	context->locked = false;
+}
+
+/* Whether the faults of one walk after the other have led nowhere. */
+static bool no_progress(struct hmm_mirror_walk *walk,
+			struct fault_context *context)
+{
+	if (walk->runs[0].start != context->stuck_at)
+		context->stuck = 0;
+	context->stuck_at = walk->runs[0].start;
+	return !context->may_unlock &&
+	       ++context->stuck > MAX_FAULTS_WITHOUT_PROGRESS;
+}
+
+/*
+ * Answers the request from @walk->next to its end, or until the extents are
+ * full. Whether the answer is still true is for the caller to check.
+ */
+static int collect(struct hmm_mirror_walk *walk, struct fault_context *context)
+{
+	struct hmm_mirror_range *range = walk->range;
+
+	while (walk->next < range->end && !walk->full) {
+		int err = lock_mm(context);
+
+		if (err)
+			return err;
+		err = hmm_mirror_walk(walk);
+		if (err)
+			return err;
+		if (walk->nr_runs) {
+			if (no_progress(walk, context))
+				return -EBUSY;
+			err = fault_runs(walk, context);
+			if (err)
+				return err;
+		} else if (walk->next < range->end && !walk->full) {
+			err = interrupted(context);
+			if (err)
+				return err;
+			/* Nothing remembered from the walk needs the lock. */
+			if (context->may_unlock &&
+			    mmap_lock_is_contended(context->mm))
+				unlock_mm(context);
+			cond_resched();
+		}
+	}
+	return 0;
+}
+
+static void begin_answer(struct hmm_mirror_walk *walk)
+{
+	walk->next = walk->range->start;
+	walk->full = false;
+	if (walk->extents)
+		walk->extents->nr = 0;
+}
+
+static void begin_request(struct hmm_mirror_range *range,
+			  struct hmm_mirror_extents *extents)
+{
+	range->fault_addr = 0;
+	range->nr_faults = 0;
+	range->nr_walks = 0;
+	range->nr_restarts = 0;
+	range->nr_slots = 0;
+	if (extents) {
+		extents->nr = 0;
+		extents->next = range->start;
+	}
+}
+
+static int end_request(struct hmm_mirror_walk *walk, int err)
+{
+	struct hmm_mirror_range *range = walk->range;
+
+	if (walk->extents && !err)
+		walk->extents->next = walk->next;
+	hmm_mirror_count(range_calls, 1);
+	hmm_mirror_count(faults, range->nr_faults);
+	hmm_mirror_count(walks, range->nr_walks);
+	hmm_mirror_count(restarts, range->nr_restarts);
+	if (err)
+		hmm_mirror_count(range_errors, 1);
+	trace_hmm_mirror_range(range, err);
+	return err;
+}
+
+static bool request_valid(const struct hmm_mirror_range *range,
+			  const struct hmm_mirror_extents *extents)
+{
+	const struct interval_tree_node *interval =
+		&range->notifier->interval_tree;
+
+	if (!PAGE_ALIGNED(range->start) || !PAGE_ALIGNED(range->end) ||
+	    range->start >= range->end)
+		return false;
+	/* Outside of the interval invalidations would go unseen. */
+	if (range->start < interval->start || range->end - 1 > interval->last)
+		return false;
+	if (range->default_flags & ~HMM_MIRROR_PFN_REQ_FLAGS)
+		return false;
+	if (range->pfn_flags_mask &
+	    ~(HMM_MIRROR_PFN_REQ_FLAGS | HMM_MIRROR_PFN_DRIVER_FLAGS))
+		return false;
+	if (extents)
+		return extents->array && extents->capacity;
+	return range->hmm_pfns;
+}
+
+static int range_fault_locked(struct hmm_mirror_range *range,
+			      struct hmm_mirror_extents *extents)
+{
+	struct hmm_mirror_walk walk = { .range = range, .extents = extents };
+	struct fault_context context = {
+		.mm = range->notifier->mm,
+		.locked = true,
+	};
+	int err;
+
+	mmap_assert_locked(context.mm);
+	begin_request(range, extents);
+	if (!request_valid(range, extents))
+		return end_request(&walk, -EINVAL);
+	if (mmu_interval_check_retry(range->notifier, range->notifier_seq))
+		return end_request(&walk, -EBUSY);
+
+	begin_answer(&walk);
+	err = collect(&walk, &context);
+	if (!err &&
+	    mmu_interval_check_retry(range->notifier, range->notifier_seq))
+		err = -EBUSY;
+	return end_request(&walk, err);
+}
+
+static int range_fault_unlocked(struct hmm_mirror_range *range,
+				struct hmm_mirror_extents *extents,
+				unsigned long timeout)
+{
+	struct hmm_mirror_walk walk = { .range = range, .extents = extents };
+	struct fault_context context = {
+		.mm = range->notifier->mm,
+		.may_unlock = true,
+		.has_deadline = timeout,
+		.deadline = jiffies + timeout,
+	};
+	int err;
+
+	might_sleep();
+	begin_request(range, extents);
+	if (!request_valid(range, extents))
+		return end_request(&walk, -EINVAL);
+
+	for (;;) {
+		range->notifier_seq = mmu_interval_read_begin(range->notifier);
+		begin_answer(&walk);
+		err = lock_mm(&context);
+		if (err)
+			break;
+		/* The OOM reaper takes pages away without a fault to show it. */
+		err = check_stable_address_space(context.mm) ? -EFAULT : 0;
+		if (!err)
+			err = collect(&walk, &context);
+		unlock_mm(&context);
+		if (err ||
+		    !mmu_interval_check_retry(range->notifier,
+					      range->notifier_seq))
+			break;
+		err = interrupted(&context);
+		if (err)
+			break;
+		range->nr_restarts++;
+		cond_resched();
+	}
+	return end_request(&walk, err);
+}
+
+/**
+ * hmm_mirror_range_fault() - read, and fault in where asked, a range
+ * @range: the request, see struct hmm_mirror_range
+ *
+ * On success every word of @range->hmm_pfns has been written, and every page
+ * that was asked for is VALID, with WRITE where that was asked. Only pages that
+ * were asked for have been faulted. On failure the output bits of @hmm_pfns
+ * mean nothing; requests are intact in either case.
+ *
+ * The answer may be used only if mmu_interval_read_retry(@range->notifier,
+ * @range->notifier_seq) returns false under the lock that the notifier's
+ * invalidate callback takes. -EBUSY means that it is stale already, not that
+ * work was lost: everything has been faulted once, so that the next try finds
+ * the pages there. Faults on copy-on-write pages make that happen once.
+ *
+ * Since mmap_lock is never dropped, userfaultfd cannot be served (-EFAULT); see
+ * hmm_mirror_range_fault_unlocked().
+ *
+ * Locking: the caller holds mmap_lock of @range->notifier->mm, which is held on
+ * return too, and has a reference to the mm's users (mmget()).
+ * Context: sleeps.
+ *
+ * Return: 0, or
+ * -EINVAL: the range is misaligned, empty, or not inside the notifier's
+ *	interval; unknown flags; no array. Nothing has been touched.
+ * -EBUSY: the range has been invalidated since @range->notifier_seq was taken;
+ *	begin anew with mmu_interval_read_begin(). Or a page vanished again and
+ *	again after it had been faulted.
+ * -EFAULT: a page was asked for that cannot be mirrored: no mapping, VM_IO,
+ *	VM_PFNMAP, not readable, secret memory, beyond the end of a file, poison or
+ *	guard marker; @range->fault_addr says where.
+ * -EPERM: asked to write to a read-only mapping or a shadow stack.
+ * -EHWPOISON: the memory failed.
+ * -ENOMEM: no memory for a fault.
+ * -EINTR: a fatal signal is pending.
+ */
+int hmm_mirror_range_fault(struct hmm_mirror_range *range)
+{
+	return range_fault_locked(range, NULL);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
+
+/**
+ * hmm_mirror_range_fault_unlocked() - the same, taking mmap_lock itself
+ * @range: the request; @range->notifier_seq is an output here
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ *
+ * Differs from hmm_mirror_range_fault() in that mmap_lock may be dropped while
+ * a page is waited for, so that userfaultfd and slow storage are served, and in
+ * that a stale answer is collected anew until it is current or @timeout has
+ * passed. The one deadline covers all of it, waits for a userfaultfd handler
+ * included.
+ *
+ * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
+ * takes, and has a reference to the mm's users (mmget()).
+ * Context: sleeps.
+ *
+ * Return: as hmm_mirror_range_fault(), where -EBUSY means that @timeout has
+ * passed. -EFAULT with @range->fault_addr 0: the OOM killer has taken the
+ * address space apart.
+ */
+int hmm_mirror_range_fault_unlocked(struct hmm_mirror_range *range,
+				    unsigned long timeout)
+{
+	return range_fault_unlocked(range, NULL, timeout);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_fault_unlocked);
+
+/**
+ * hmm_mirror_range_extents() - hmm_mirror_range_fault() with extents
+ * @range: the request; its page array is an optional array of requests
+ * @extents: where the answer goes
+ *
+ * When the array of extents is full the call succeeds with @extents->next less
+ * than @range->end; pages from there on may have been faulted, but are not
+ * reported. To continue set @range->start to @extents->next (and move
+ * @range->hmm_pfns along, if it is used).
+ *
+ * Locking: as hmm_mirror_range_fault().
+ * Context: sleeps.
+ *
+ * Return: as hmm_mirror_range_fault(); also -EINVAL if @extents has no array or
+ * no room.
+ */
+int hmm_mirror_range_extents(struct hmm_mirror_range *range,
+			     struct hmm_mirror_extents *extents)
+{
+	return range_fault_locked(range, extents);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_extents);
+
+/**
+ * hmm_mirror_range_extents_unlocked() - the same, taking mmap_lock itself
+ * @range: the request; @range->notifier_seq is an output here
+ * @extents: where the answer goes
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ *
+ * Locking: as hmm_mirror_range_fault_unlocked().
+ * Context: sleeps.
+ *
+ * Return: as hmm_mirror_range_fault_unlocked(); also -EINVAL if @extents has no
+ * array or no room.
+ */
+int hmm_mirror_range_extents_unlocked(struct hmm_mirror_range *range,
+				      struct hmm_mirror_extents *extents,
+				      unsigned long timeout)
+{
+	return range_fault_unlocked(range, extents, timeout);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_extents_unlocked);

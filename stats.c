@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Counters and tracepoints: what can be observed of the module at work. */
+#include <linux/cpumask.h>
+#include <linux/percpu.h>
+
+#include "internal.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+DEFINE_PER_CPU(struct hmm_mirror_counters, hmm_mirror_counters);
+
+/**
+ * hmm_mirror_sum_counters() - add up the counters of all CPUs
+ * @sum: result
+ *
+ * Other CPUs go on counting meanwhile: each figure was right at some moment of
+ * the call.
+ */
+void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum)
+{
+	int cpu;
+
+	memset(sum, 0, sizeof(*sum));
+	for_each_possible_cpu(cpu) {
+		const struct hmm_mirror_counters *counters =
+			per_cpu_ptr(&hmm_mirror_counters, cpu);
+
+		/* Pairs with the this_cpu_add() of hmm_mirror_count(). */
+		sum->range_calls += READ_ONCE(counters->range_calls);
+		sum->range_errors += READ_ONCE(counters->range_errors);
+		sum->faults += READ_ONCE(counters->faults);
+		sum->walks += READ_ONCE(counters->walks);
+		sum->restarts += READ_ONCE(counters->restarts);
+		sum->invalidations += READ_ONCE(counters->invalidations);
+		sum->events += READ_ONCE(counters->events);
+		sum->events_lost += READ_ONCE(counters->events_lost);
+		sum->open_files += READ_ONCE(counters->open_files);
+		sum->subscriptions += READ_ONCE(counters->subscriptions);
+	}
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Tracepoints: /sys/kernel/tracing/events/hmm_mirror/ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM hmm_mirror
+
+#if !defined(HMM_MIRROR_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define HMM_MIRROR_TRACE_H
+
+#include <linux/tracepoint.h>
+
+TRACE_EVENT(hmm_mirror_range,
+
+	TP_PROTO(const struct hmm_mirror_range *range, int err),
+
+	TP_ARGS(range, err),
+
+	TP_STRUCT__entry(
+		__field(unsigned long, start)
+		__field(unsigned long, end)
+		__field(unsigned long, default_flags)
+		__field(unsigned long, nr_faults)
+		__field(unsigned long, nr_walks)
+		__field(unsigned long, nr_restarts)
+		__field(unsigned long, fault_addr)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->start = range->start;
+		__entry->end = range->end;
+		__entry->default_flags = range->default_flags;
+		__entry->nr_faults = range->nr_faults;
+		__entry->nr_walks = range->nr_walks;
+		__entry->nr_restarts = range->nr_restarts;
+		__entry->fault_addr = range->fault_addr;
+		__entry->err = err;
+	),
+
+	TP_printk("[%#lx, %#lx) flags %#lx: err %d fault_addr %#lx faults %lu walks %lu restarts %lu",
+		  __entry->start, __entry->end, __entry->default_flags,
+		  __entry->err, __entry->fault_addr, __entry->nr_faults,
+		  __entry->nr_walks, __entry->nr_restarts)
+);
+
+TRACE_EVENT(hmm_mirror_fault,
+
+	TP_PROTO(unsigned long addr, bool write, unsigned int result),
+
+	TP_ARGS(addr, write, result),
+
+	TP_STRUCT__entry(
+		__field(unsigned long, addr)
+		__field(unsigned int, result)
+		__field(bool, write)
+	),
+
+	TP_fast_assign(
+		__entry->addr = addr;
+		__entry->result = result;
+		__entry->write = write;
+	),
+
+	TP_printk("%#lx %s: vm_fault_t %#x", __entry->addr,
+		  __entry->write ? "write" : "read", __entry->result)
+);
+
+TRACE_EVENT(hmm_mirror_invalidate,
+
+	TP_PROTO(unsigned long start, unsigned long end, unsigned int event,
+		 unsigned long sequence),
+
+	TP_ARGS(start, end, event, sequence),
+
+	TP_STRUCT__entry(
+		__field(unsigned long, start)
+		__field(unsigned long, end)
+		__field(unsigned long, sequence)
+		__field(unsigned int, event)
+	),
+
+	TP_fast_assign(
+		__entry->start = start;
+		__entry->end = end;
+		__entry->sequence = sequence;
+		__entry->event = event;
+	),
+
+	TP_printk("[%#lx, %#lx) event %u sequence %lu", __entry->start,
+		  __entry->end, __entry->event, __entry->sequence)
+);
+
+#endif /* HMM_MIRROR_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>
