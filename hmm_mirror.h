@@ -268,8 +268,18 @@ struct hmm_mirror;
  *	use of them by the device before returning. @event says why. The
  *	interval is clipped to the mirror. Called with the mirror's lock held;
  *	may sleep, except that the OOM reaper waits for it: do not wait for
- *	memory or for another lock that is held while memory is allocated. Must
- *	not call hmm_mirror_*() functions other than hmm_mirror_sequence()
+ *	memory or for another lock that is held while memory is allocated. A
+ *	page that the device has written to is marked dirty
+ *	(set_page_dirty_lock() sleeps on the page's lock, set_page_dirty() does
+ *	not) before it returns: the CPU's entry may be writable and clean, and
+ *	the page then be dropped instead of written out. Must not call
+ *	hmm_mirror_*() functions other than hmm_mirror_sequence()
+ * @migrate: optional; called instead of @unmap when pages of [@start, @end) are
+ *	moved by a migrate_vma with the mirror's own @dev_private_owner as
+ *	pgmap_owner. For drivers that know, in this place, that they have taken
+ *	care of every one of their mirrors of that range: the migration may have
+ *	been begun for another mirror of the same device, or by a CPU fault.
+ *	Rules as for @unmap
  * @release: optional; the address space is going away (process exit or
  *	execve()). Everything has been unmapped before. Called at most once, with
  *	the mirror's lock held. The mirror must still be unregistered
@@ -279,6 +289,8 @@ struct hmm_mirror_ops {
 		   const struct hmm_mirror_extent *extents, unsigned int nr);
 	void (*unmap)(struct hmm_mirror *mirror, unsigned long start,
 		      unsigned long end, enum mmu_notifier_event event);
+	void (*migrate)(struct hmm_mirror *mirror, unsigned long start,
+			unsigned long end);
 	void (*release)(struct hmm_mirror *mirror);
 };
 
@@ -288,9 +300,8 @@ struct hmm_mirror_ops {
  * @ops: private, the driver's callbacks
  * @lock: private, held over every callback; see hmm_mirror_lock()
  * @dev_private_owner: owner of the driver's device-private memory, or NULL.
- *	Set it before hmm_mirror_register(). Its pages are reported VALID, and
- *	invalidations by this owner's own migrations (migrate_vma.pgmap_owner)
- *	are not passed to @ops->unmap: the migrating driver knows
+ *	Set it before hmm_mirror_register(). Its pages are reported VALID; see
+ *	also hmm_mirror_ops.migrate
  * @released: private, @ops->release has been due
  *
  * Embed it in the driver's own struct and use container_of() in callbacks.
@@ -368,6 +379,39 @@ static inline unsigned long hmm_mirror_sequence(struct hmm_mirror *mirror)
 	lockdep_assert_held(&mirror->lock);
 	/* Written under the lock that the caller holds: no READ_ONCE needed. */
 	return mirror->notifier.invalidate_seq;
+}
+
+/**
+ * hmm_mirror_read_begin() - begin to work on pages without hmm_mirror_populate()
+ * @mirror: registered mirror, its lock not held
+ *
+ * For what populate does not do, such as make_device_exclusive(): begin here, do
+ * it, take hmm_mirror_lock() and ask hmm_mirror_read_retry(); only if that is
+ * false the device may be programmed, before the lock is released. Pass the
+ * mirror itself as owner to make_device_exclusive(): its own invalidation is
+ * then not counted against it, while every other mirror is told.
+ *
+ * Context: sleeps until a running invalidation of the mirror has ended.
+ *
+ * Return: a sequence number for hmm_mirror_read_retry().
+ */
+static inline unsigned long hmm_mirror_read_begin(struct hmm_mirror *mirror)
+{
+	return mmu_interval_read_begin(&mirror->notifier);
+}
+
+/**
+ * hmm_mirror_read_retry() - has an invalidation come in between?
+ * @mirror: registered mirror, its lock held
+ * @sequence: from hmm_mirror_read_begin()
+ *
+ * Return: true if what was learnt since then is stale and must not be used.
+ */
+static inline bool hmm_mirror_read_retry(struct hmm_mirror *mirror,
+					 unsigned long sequence)
+{
+	lockdep_assert_held(&mirror->lock);
+	return mmu_interval_read_retry(&mirror->notifier, sequence);
 }
 
 #endif /* HMM_MIRROR_H */

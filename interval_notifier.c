@@ -20,6 +20,7 @@
 /* Extents handed to the driver at a time. */
 #define POPULATE_CHUNK	64
 
+/* Whether this mirror's driver is moving pages to or from its own memory. */
 static bool own_migration(const struct hmm_mirror *mirror,
 			  const struct mmu_notifier_range *range)
 {
@@ -27,37 +28,55 @@ static bool own_migration(const struct hmm_mirror *mirror,
 	       range->owner == mirror->dev_private_owner;
 }
 
-static bool invalidate(struct mmu_interval_notifier *notifier,
-		       const struct mmu_notifier_range *range,
-		       unsigned long cur_seq)
+static void tell_driver(struct hmm_mirror *mirror,
+			const struct mmu_notifier_range *range)
 {
-	struct hmm_mirror *mirror =
-		container_of(notifier, struct hmm_mirror, notifier);
-	unsigned long start, end;
+	const struct interval_tree_node *interval =
+		&mirror->notifier.interval_tree;
+	unsigned long start = max(range->start, interval->start);
+	/* On release @range ends at ULONG_MAX, which is not a page's border. */
+	unsigned long end = min(range->end - 1, interval->last) + 1;
 
-	/* The migrating driver changes its page table itself. */
-	if (own_migration(mirror, range))
-		return true;
-
-	if (mmu_notifier_range_blockable(range))
-		mutex_lock(&mirror->lock);
-	else if (!mutex_trylock(&mirror->lock))
-		return false;
-
-	mmu_interval_set_seq(notifier, cur_seq);
-	hmm_mirror_count(invalidations, 1);
-
-	start = max(range->start, notifier->interval_tree.start);
-	/* @range ends at ULONG_MAX on release, which is not past the last page. */
-	end = min(range->end - 1, notifier->interval_tree.last) + 1;
-	trace_hmm_mirror_invalidate(start, end, range->event, cur_seq);
-	mirror->ops->unmap(mirror, start, end, range->event);
+	trace_hmm_mirror_invalidate(start, end, range->event,
+				    mirror->notifier.invalidate_seq);
+	if (mirror->ops->migrate && own_migration(mirror, range))
+		mirror->ops->migrate(mirror, start, end);
+	else
+		mirror->ops->unmap(mirror, start, end, range->event);
 
 	if (range->event == MMU_NOTIFY_RELEASE && !mirror->released) {
 		mirror->released = true;
 		if (mirror->ops->release)
 			mirror->ops->release(mirror);
 	}
+}
+
+/*
+ * The sequence number advances for every invalidation, also for one that the
+ * driver causes by its own migration: another thread may just be about to map a
+ * page that it has collected before.
+ */
+static bool invalidate(struct mmu_interval_notifier *notifier,
+		       const struct mmu_notifier_range *range,
+		       unsigned long cur_seq)
+{
+	struct hmm_mirror *mirror =
+		container_of(notifier, struct hmm_mirror, notifier);
+
+	/*
+	 * The mirror's own make_device_exclusive(): the page stays what it is,
+	 * and whoever waits for it to be undisturbed must not disturb it.
+	 */
+	if (range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == mirror)
+		return true;
+
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&mirror->lock);
+	else if (!mutex_trylock(&mirror->lock))
+		return false;
+	mmu_interval_set_seq(notifier, cur_seq);
+	hmm_mirror_count(invalidations, 1);
+	tell_driver(mirror, range);
 	mutex_unlock(&mirror->lock);
 	return true;
 }

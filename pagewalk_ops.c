@@ -147,6 +147,12 @@ static int want_fault(struct hmm_mirror_walk *walk, unsigned long addr,
 	if (write && !walk->write_allowed)
 		return refuse(walk, addr, -EPERM);
 
+	/* No fault for what could not be reported anyway. */
+	if (!walk->nr_runs && walk->extents &&
+	    walk->extents->nr == walk->extents->capacity) {
+		walk->full = true;
+		return STOP_WALK;
+	}
 	if (!walk->nr_runs &&
 	    check_add_overflow(addr, LOOK_AHEAD, &walk->horizon))
 		walk->horizon = ULONG_MAX;

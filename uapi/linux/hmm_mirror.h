@@ -211,7 +211,7 @@ struct hmm_mirror_range_args {
  * @reserved:	in: zero
  *
  * Errors: EINVAL, EFAULT (bad pointer), ENOSPC (max_watches), ENOMEM, ESRCH,
- * EPERM.
+ * EPERM, EBUSY (another thread has attached the file elsewhere meanwhile).
  */
 struct hmm_mirror_watch_args {
 	__u32 size;
