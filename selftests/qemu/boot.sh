@@ -1,0 +1,80 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# boot.sh OUT MODE [FILTER...]: boots OUT/initramfs.cpio with the kernel that
+# fetch_kernel.sh described in the environment. What programs print in the guest
+# goes, while it runs, through FILTER to stdout. Afterwards there is
+#
+#	OUT/log/console.log	everything the kernel said
+#	OUT/log/programs.log	everything the programs printed
+#	OUT/log/qemu.log	what QEMU itself had to say
+#	OUT/log/qemu.status	its exit status, 124 if it ran out of time
+#
+# From the environment: HMM_MIRROR_ACCEL, HMM_MIRROR_TIME_LIMIT (seconds).
+
+set -eu
+qemu_dir=$(cd "$(dirname "$0")" && pwd)
+. "$qemu_dir/common.sh"
+
+out=$1
+mode=$2
+shift 2
+log=$out/log
+: "${kernel_image:?}"
+time_limit=${HMM_MIRROR_TIME_LIMIT:-1800}
+
+# A /dev/kvm that opens may still be unable to run a guest: only on request.
+case ${HMM_MIRROR_ACCEL:-tcg} in
+tcg) accel=tcg,thread=multi ;;
+kvm) accel=kvm ;;
+*) die "HMM_MIRROR_ACCEL must be tcg or kvm" ;;
+esac
+
+# console: every message, at once. oops, panic: an oops ends the machine (with
+# -no-reboot), the log has it all. devkmsg: no rate limit for our markers.
+# numa_balancing: its scanner makes present pages PROT_NONE whenever it likes; a
+# test that wants that can switch it on.
+cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on oops=panic panic=-1"
+cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
+cmdline="$cmdline numa_balancing=disable"
+
+"$qemu_dir/packages.sh" qemu-system-x86
+
+mkdir -p "$log"
+rm -f "$log/console.log" "$log/qemu.log" "$log/qemu.status"
+: >"$log/programs.log"
+
+# qemu PROGRAM-CHANNEL: two nodes with 2 GiB and one CPU each
+qemu()
+{
+	exec timeout --foreground -k 10 "$time_limit" qemu-system-x86_64 \
+		-machine q35 -accel "$accel" -cpu max -smp 2,sockets=2 -m 4G \
+		-object memory-backend-ram,id=memory0,size=2G \
+		-object memory-backend-ram,id=memory1,size=2G \
+		-numa node,nodeid=0,cpus=0,memdev=memory0 \
+		-numa node,nodeid=1,cpus=1,memdev=memory1 \
+		-nodefaults -no-reboot -display none \
+		-chardev file,id=console,path="$log/console.log" \
+		-serial chardev:console \
+		-chardev "$1" -serial chardev:programs \
+		-kernel "$kernel_image" -initrd "$out/initramfs.cpio" \
+		-append "$cmdline"
+}
+
+if [ "$mode" = shell ]; then
+	time_limit=0
+	(qemu stdio,id=programs,signal=off)
+	exit
+fi
+
+(qemu file,id=programs,path="$log/programs.log") \
+	</dev/null >"$log/qemu.log" 2>&1 &
+qemu_pid=$!
+trap 'kill "$qemu_pid" 2>/dev/null || :' EXIT
+trap 'exit 130' INT TERM HUP
+
+tail -n +1 -s 0.2 --pid="$qemu_pid" -f "$log/programs.log" | "$@"
+
+status=0
+wait "$qemu_pid" || status=$?
+printf '%s\n' "$status" >"$log/qemu.status"

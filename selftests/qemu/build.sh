@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# build.sh [NAME]: builds the modules, hmmctl and the tests for a kernel of the
+# table "kernels" in build/NAME, and prints what fetch_kernel.sh says about it.
+
+set -eu
+qemu_dir=$(cd "$(dirname "$0")" && pwd)
+. "$qemu_dir/common.sh"
+
+kernel=${1:-$(default_kernel)}
+out=$top_dir/build/$kernel
+jobs=$(nproc)
+
+"$qemu_dir/packages.sh" gcc libc6-dev make
+location=$("$qemu_dir/fetch_kernel.sh" "$kernel")
+eval "$location"
+: "${kernel_release:?}" "${kernel_build:?}"
+source_dir=$("$qemu_dir/fetch_source.sh")
+
+# Parts of another make's command line must not get in the way.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES KBUILD_EXTRA_SYMBOLS
+say "building for $kernel ($kernel_release)"
+mkdir -p "$out"
+make -s -j "$jobs" -C "$top_dir" project_modules build_tools \
+	KDIR="$kernel_build" OUT="$out" TOOLS_LDFLAGS=-static >&2
+make -s -j "$jobs" -C "$top_dir/selftests" OUTPUT="$out/tests" \
+	KSELFTEST_DIR="$source_dir/tools/testing/selftests" >&2
+
+printf '%s\n' "$location"

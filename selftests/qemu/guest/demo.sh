@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The demonstration "make run" shows: hmm_mirror looks at a process that knows
+# nothing of it, faults memory of each kind, and reports invalidations live. Each
+# "verified" line is a check; the exit status says if all of them held.
+
+failed=0
+# The "verified" lines come last, together.
+verdicts=/tmp/verdicts
+
+# verify COMMAND...: its "verified" lines are kept, the rest is shown
+verify()
+{
+	"$@" >/tmp/output 2>&1 || failed=1
+	cat /tmp/output >>$verdicts
+}
+
+echo "hmm_mirror on Linux $(uname -r): $(nproc) CPUs, 2 NUMA nodes, swap on zram"
+echo
+
+mkfifo /tmp/commands /tmp/answers
+python3 /guest/demo_workload.py </tmp/commands >/tmp/answers &
+python=$!
+exec 3>/tmp/commands 4</tmp/answers
+read -r answer <&4
+[ "$answer" = ready ] || exit 1
+
+echo "1. A process nobody here wrote: Debian's $(python3 --version), PID $python. It has a large"
+echo "   dict, 16 MiB of bytes, 8 MiB paged out, a mapped file, and a forked child that shares"
+echo "   it all. \"hmmctl map $python\", of its mappings the large ones:"
+hmmctl map "$python" >/tmp/map || failed=1
+awk '/ADDRESS/ || / total / || $3 ~ /[MG]$/ { print "  " $0 }' /tmp/map
+hmmctl map "$python" --extents --json >/tmp/map.json || failed=1
+verify python3 /guest/demo_verify.py map "$python" /tmp/map.json
+echo
+
+echo "2. Memory of each kind, faulted in for writing by a device:"
+/guest/demo_memory >/tmp/memory || failed=1
+awk -v verdicts=$verdicts '
+	/^(verified|FAILED)/ { verdict = 1 }
+	verdict { print >>verdicts; next }
+	{ print }' /tmp/memory
+echo
+
+echo "3. Python goes on working; \"hmmctl watch $python\" says what each step would cost a device:"
+hmmctl watch "$python" --json >/tmp/events &
+events=$!
+hmmctl watch "$python" | awk '
+	/^process / { summary = 1; print "   ..." }
+	/^Mappings/ { exit }
+	summary ? NF : (NR > 2 && NR < 9) { print "  " $0; fflush() }' &
+shown=$!
+sleep 1
+echo work >&3
+read -r answer <&4
+echo "$answer" >/tmp/counts
+sleep 1
+killall -INT hmmctl
+wait "$events" || failed=1
+wait "$shown"
+verify python3 /guest/demo_verify.py watch /tmp/counts /tmp/events
+echo
+
+echo quit >&3
+wait "$python" || failed=1
+cat $verdicts
+exit "$failed"

@@ -1,0 +1,110 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# make_initramfs.sh OUT MODE [DIRECTORY...]: writes OUT/initramfs.cpio, the whole
+# file system of the guest, from what build.sh left in OUT. MODE is what the
+# guest does: check, demo or shell. The DIRECTORYs' contents are put on top.
+#
+# From the environment: what fetch_kernel.sh printed, and for "check"
+#	TESTS	which programs, as globs that match any part of a name
+#	ARGS	options for each of them
+
+set -eu
+qemu_dir=$(cd "$(dirname "$0")" && pwd)
+. "$qemu_dir/common.sh"
+
+out=$1
+mode=$2
+shift 2
+root=$out/initramfs
+: "${kernel_release:?}" "${kernel_root:?}"
+
+# module_files NAME...: the files to load, dependencies first, without builtins
+module_files()
+{
+	for module; do
+		modprobe --show-depends -d "$kernel_root" -S "$kernel_release" \
+			"$module" >"$out/depends" ||
+			die "$kernel_release has no module '$module'"
+		sed -n 's/^insmod \([^ ]*\).*/\1/p' "$out/depends"
+	done | awk '!seen[$0]++'
+}
+
+# add_module FILE: puts it, unpacked, into the guest as the next one to load
+add_module()
+{
+	name=$(basename "$1")
+	case $name in
+	*.xz) set -- "$1" xzcat ;;
+	*.gz) set -- "$1" zcat ;;
+	*.zst) set -- "$1" zstdcat ;;
+	*) set -- "$1" cat ;;
+	esac
+	name=${name%%.ko*}.ko
+	"$2" "$1" >"$root/modules/$name"
+	printf '%s\n' "$name" >>"$root/modules/order"
+}
+
+# is_wanted PROGRAM: does $TESTS ask for it?
+is_wanted()
+(
+	set -f
+	# shellcheck disable=SC2086 # a list of words
+	set -- "$1" ${TESTS:-}
+	program=$1
+	[ $# -gt 1 ] || exit 0
+	shift
+	for pattern; do
+		# shellcheck disable=SC2254 # it is a pattern
+		case $program in
+		*$pattern*) exit 0 ;;
+		esac
+	done
+	exit 1
+)
+
+"$qemu_dir/packages.sh" cpio kmod xz-utils zstd
+busybox=$("$qemu_dir/fetch_package.sh" busybox-static)/bin/busybox
+
+rm -rf "$root"
+mkdir -p "$root/bin" "$root/modules" "$root/tests" "$root/guest"
+cp "$busybox" "$root/bin/busybox"
+ln -s busybox "$root/bin/sh"
+cp "$qemu_dir/guest/init" "$root/init"
+cp "$out/tools/hmmctl" "$root/bin/hmmctl"
+
+modules=$(sed '/^#/d' "$qemu_dir/guest/modules")
+# shellcheck disable=SC2086 # a list of words
+for file in $(module_files $modules); do
+	add_module "$file"
+done
+add_module "$out/src/hmm_mirror.ko"
+for file in "$out"/src/selftests/*/*.ko; do
+	[ ! -e "$file" ] || add_module "$file"
+done
+
+: >"$root/guest/tests"
+if [ "$mode" != demo ]; then
+	for name in $(make -s -C "$top_dir/selftests" list); do
+		is_wanted "$name" || continue
+		cp "$out/tests/$name" "$root/tests/$name"
+		printf '%s\n' "$name" >>"$root/guest/tests"
+	done
+fi
+if [ "$mode" = check ] && [ ! -s "$root/guest/tests" ]; then
+	die "no test program's name matches '${TESTS:-}'"
+fi
+cp "$root/guest/tests" "$out/tests.list"
+
+{
+	printf "mode='%s'\n" "$mode"
+	printf "args='%s'\n" "${ARGS:-}"
+	cat "$top_dir/selftests/settings"
+} >"$root/guest/config"
+
+for directory; do
+	cp -a "$directory/." "$root"
+done
+
+(cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0) \
+	>"$out/initramfs.cpio"

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# suite_apt.sh SUITE[,SUITE...] COMMAND...: runs an apt command (apt-cache,
+# apt-get) as if the machine's Debian mirror had these suites and no others. The
+# machine's own package lists are not touched, and nothing can be installed.
+
+set -eu
+qemu_dir=$(cd "$(dirname "$0")" && pwd)
+. "$qemu_dir/common.sh"
+
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# The mirror of the Debian archive proper that the machine itself uses.
+debian_mirror()
+{
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(LABEL) $(REPO_URI)' \
+		'Created-By: Packages' |
+		awk '$1 == "Debian" { print $2; exit }' | grep .
+}
+
+write_sources()
+{
+	mirror=$(debian_mirror) || return 1
+	for suite in $(printf '%s\n' "$suites" | tr , ' '); do
+		printf 'deb [signed-by=%s] %s %s main\n' \
+			"$keyring" "$mirror" "$suite"
+	done >"$apt_dir/sources.list"
+}
+
+suites=$1
+shift
+apt_dir=$cache_dir/apt/$suites
+mkdir -p "$apt_dir/lists/partial" "$apt_dir/archives/partial"
+options="-o Dir::Etc::sourcelist=$apt_dir/sources.list
+	-o Dir::Etc::sourceparts=-
+	-o Dir::State::lists=$apt_dir/lists
+	-o Dir::Cache=$apt_dir
+	-o APT::Sandbox::User=root"
+
+# The lists are a day's: these suites move, and have no old versions.
+if [ -z "$(find "$apt_dir/updated" -mtime -1 2>/dev/null)" ]; then
+	"$qemu_dir/packages.sh" debian-archive-keyring
+	apt_retry write_sources || die "no Debian mirror in the apt sources"
+	say "reading the package lists of $suites"
+	# shellcheck disable=SC2086 # a list of words
+	apt-get $options -q update >"$apt_dir/update.log" 2>&1 || {
+		cat "$apt_dir/update.log" >&2
+		die "cannot read the package lists of $suites"
+	}
+	touch "$apt_dir/updated"
+fi
+
+command=$1
+shift
+# shellcheck disable=SC2086 # a list of words
+exec "$command" $options "$@"

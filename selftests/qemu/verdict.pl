@@ -1,0 +1,144 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: GPL-2.0
+#
+# verdict.pl FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files
+# (*.tap) and test scripts (*.t). Prints what failed and what was skipped, a
+# table, and as the last line "N passed, N failed, N skipped". Exits with 0 only
+# if nothing failed.
+#
+# Stricter than prove: a skip without a reason fails, and so do TODO and XFAIL,
+# for a test that may fail tests nothing.
+
+use strict;
+use warnings;
+use TAP::Harness;
+
+# build/KERNEL/tap/NAME.tap is KERNEL/NAME, build/tap/NAME.tap is NAME.
+sub display_name
+{
+	my ($path) = @_;
+
+	return "harness/$1" if $path =~ m{([^/]+)\.t$};
+	return "$1/$2" if $path =~ m{([^/]+)/tap/([^/]+)\.tap$} && $1 ne 'build';
+	return $1 if $path =~ m{([^/]+)\.tap$};
+	return $path;
+}
+
+# Why a test that TAP calls good is not good enough, if so.
+sub objection
+{
+	my ($test) = @_;
+	my $reason = $test->explanation;
+
+	return 'TODO is not accepted' if $test->has_todo;
+	return 'XFAIL is not accepted' if $test->as_string =~ /#\s*XFAIL\b/i;
+	return 'skipped without a reason'
+		if $test->has_skip && $reason =~ /^\W*(unknown)?\W*$/i;
+	return undef;
+}
+
+my (%passed, %failed, %skipped, @failures, @skips);
+
+sub watch
+{
+	my ($name, $parser) = @_;
+	my @comments;
+
+	$passed{$name} = $failed{$name} = $skipped{$name} = 0;
+	$parser->callback(comment => sub {
+		my ($comment) = @_;
+		push(@comments, $comment->as_string)
+			if $comment->as_string !~ /^#\s+(RUN|OK)\s/;
+	});
+	$parser->callback(test => sub {
+		my ($test) = @_;
+		my $label = "$name: " . $test->number . ' ' . $test->description;
+		my $objection = objection($test);
+
+		$label =~ s/ - / /;
+		if (defined($objection)) {
+			$failed{$name}++;
+			push(@failures, "$label: $objection");
+		} elsif (!$test->is_ok) {
+			$failed{$name}++;
+			push(@failures, $label, map { "    $_" } @comments);
+		} elsif ($test->has_skip) {
+			$skipped{$name}++;
+			push(@skips, "$label: " . $test->explanation);
+		} else {
+			$passed{$name}++;
+		}
+		@comments = ();
+	});
+}
+
+# What is wrong with the file as a whole, once it was read to its end.
+sub finish
+{
+	my ($name, $parser) = @_;
+	my $ran = $parser->tests_run;
+	my $planned = $parser->tests_planned // 0;
+	my @problems;
+
+	if (defined($parser->skip_all)) {
+		if ($parser->skip_all =~ /^\W*(no reason given)?\W*$/i) {
+			push(@problems, 'everything was skipped without a reason');
+		} else {
+			$skipped{$name}++;
+			push(@skips, "$name: " . $parser->skip_all);
+		}
+	} elsif (!$ran) {
+		push(@problems, 'it ran no test');
+	}
+	push(@problems, 'exit status ' . $parser->exit) if $parser->exit;
+	push(@problems, $parser->parse_errors);
+	# Tests that were planned and never ran have failed.
+	$failed{$name} += $planned - $ran if $planned > $ran;
+	$failed{$name}++ if @problems && !$failed{$name};
+	push(@failures, map { "$name: $_" } @problems);
+}
+
+sub print_section
+{
+	my ($title, @lines) = @_;
+
+	return if !@lines;
+	print("\n$title:\n");
+	print(map { "  $_\n" } @lines);
+}
+
+die("usage: verdict.pl FILE...\n") if !@ARGV;
+
+my $harness = TAP::Harness->new({
+	exec => sub {
+		my ($harness, $path) = @_;
+		return [$path =~ /\.t$/ ? $^X : 'cat', $path];
+	},
+	verbosity => -3,
+	merge => 0,
+});
+my %parsers;
+$harness->callback(made_parser => sub {
+	my ($parser, $job) = @_;
+	$parsers{$job->[1]} = $parser;
+	watch($job->[1], $parser);
+});
+my @names = map { display_name($_) } @ARGV;
+$harness->runtests(map { [$ARGV[$_], $names[$_]] } 0 .. $#ARGV);
+finish($_, $parsers{$_}) for @names;
+
+print_section('Skipped', @skips);
+print_section('Failed', @failures);
+
+my ($width) = sort { $b <=> $a } map { length } @names;
+my %total = (passed => 0, failed => 0, skipped => 0);
+printf("\n%-*s  passed  failed  skipped\n", $width, '');
+for my $name (@names) {
+	printf("%-*s %7d %7s %8s\n", $width, $name, $passed{$name},
+	       $failed{$name} || '-', $skipped{$name} || '-');
+	$total{passed} += $passed{$name};
+	$total{failed} += $failed{$name};
+	$total{skipped} += $skipped{$name};
+}
+printf("\n%d passed, %d failed, %d skipped\n", @total{qw(passed failed skipped)});
+exit($total{failed} || !$total{passed} ? 1 : 0);

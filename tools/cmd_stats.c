@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+/* hmmctl stats */
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "device.h"
+#include "format.h"
+#include "hmmctl.h"
+#include "json.h"
+#include "memory.h"
+#include "message.h"
+#include "parse.h"
+
+/* The column titles come again after so many lines. */
+#define LINES_PER_TITLE	20
+
+static const struct counter {
+	const char *name;
+	const char *title;
+	const char *meaning;
+	size_t offset;
+	/* Says how many there are now, and is not counted up. */
+	bool gauge;
+} counters[] = {
+#define COUNTER(member, title, meaning, gauge) \
+	{ #member, title, meaning, offsetof(struct hmm_mirror_stats, member), gauge }
+	COUNTER(range_calls, "CALLS", "range requests served", false),
+	COUNTER(range_errors, "FAILED", "of those, failed", false),
+	COUNTER(faults, "FAULTS", "page faults taken", false),
+	COUNTER(walks, "WALKS", "page-table walks", false),
+	COUNTER(restarts, "RESTARTS", "requests begun anew because of an invalidation", false),
+	COUNTER(invalidations, "INVALID", "invalidations of subscribed ranges", false),
+	COUNTER(events, "EVENTS", "events queued to readers", false),
+	COUNTER(events_lost, "LOST", "events dropped because a queue was full", false),
+	COUNTER(open_files, "FILES", "open files of the device, now", true),
+	COUNTER(subscriptions, "SUBSCR", "subscribed ranges, now", true),
+#undef COUNTER
+};
+
+static __u64 counter_value(const struct hmm_mirror_stats *stats, const struct counter *counter)
+{
+	__u64 value;
+
+	memcpy(&value, (const char *)stats + counter->offset, sizeof(value));
+	return value;
+}
+
+static __u64 counter_change(const struct hmm_mirror_stats *stats,
+			    const struct hmm_mirror_stats *previous, const struct counter *counter)
+{
+	return counter_value(stats, counter) - counter_value(previous, counter);
+}
+
+static void json_counters(struct json *json, const struct hmm_mirror_stats *stats)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		json_unsigned(json, counters[i].name, counter_value(stats, &counters[i]));
+}
+
+static void print_once(const struct hmm_mirror_stats *stats, bool as_json)
+{
+	struct json json;
+
+	if (as_json) {
+		json_init(&json, stdout, 1);
+		json_object_begin(&json, NULL);
+		json_counters(&json, stats);
+		json_object_end(&json);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		printf("%-13s  %12llu  %s\n", counters[i].name, counter_value(stats, &counters[i]),
+		       counters[i].meaning);
+}
+
+/* One JSON object a line; @previous is NULL the first time. */
+static void print_json_line(const struct hmm_mirror_stats *stats,
+			    const struct hmm_mirror_stats *previous, __u64 elapsed)
+{
+	struct json json;
+
+	json_init(&json, stdout, 0);
+	json_object_begin(&json, NULL);
+	json_seconds(&json, "elapsed", elapsed);
+	json_object_begin(&json, "total");
+	json_counters(&json, stats);
+	json_object_end(&json);
+	if (previous) {
+		json_object_begin(&json, "change");
+		for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+			json_signed(&json, counters[i].name,
+				    (__s64)counter_change(stats, previous, &counters[i]));
+		json_object_end(&json);
+	}
+	json_object_end(&json);
+}
+
+static void print_line(const struct hmm_mirror_stats *stats,
+		       const struct hmm_mirror_stats *previous, unsigned int line)
+{
+	if (line % LINES_PER_TITLE == 0) {
+		for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+			printf("%*s", counters[i].gauge ? 7 : 10, counters[i].title);
+		putchar('\n');
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		printf("%*llu", counters[i].gauge ? 7 : 10,
+		       previous && !counters[i].gauge ?
+		       counter_change(stats, previous, &counters[i]) :
+		       counter_value(stats, &counters[i]));
+	putchar('\n');
+}
+
+static void sleep_until(__u64 nanoseconds)
+{
+	struct timespec until = {
+		.tv_sec = (time_t)(nanoseconds / NANOSECONDS_PER_SECOND),
+		.tv_nsec = (long)(nanoseconds % NANOSECONDS_PER_SECOND),
+	};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL))
+		;
+}
+
+static bool read_stats(const struct device *device, struct hmm_mirror_stats *stats)
+{
+	int error = device_stats(device, stats);
+
+	if (error)
+		complain("cannot read the counters: %s (%s)", strerror(-error), error_name(-error));
+	return !error;
+}
+
+/* @count 0: until interrupted */
+static int repeat(const struct device *device, __u64 interval, __u64 count, bool as_json)
+{
+	struct hmm_mirror_stats previous;
+	struct hmm_mirror_stats stats;
+	__u64 begun = now_nanoseconds();
+
+	for (__u64 i = 0; !count || i <= count; i++) {
+		if (i)
+			sleep_until(begun + i * interval);
+		if (!read_stats(device, &stats))
+			return EXIT_STATUS_FAILED;
+		if (as_json)
+			print_json_line(&stats, i ? &previous : NULL, now_nanoseconds() - begun);
+		else
+			print_line(&stats, i ? &previous : NULL, (unsigned int)i);
+		if (fflush(stdout))
+			return EXIT_STATUS_FAILED;
+		previous = stats;
+	}
+	return EXIT_STATUS_OK;
+}
+
+static void print_help(void)
+{
+	fputs("Usage: hmmctl stats [--interval SECONDS [--count N]] [--json]\n"
+	      "Show the module's counters, of all its users since it was loaded.\n"
+	      "\n"
+	      "  -i, --interval SECONDS  a line with the totals, then every so often a line\n"
+	      "                          with what was added since (FILES and SUBSCR, which\n"
+	      "                          say how many there are now, stay what they are)\n"
+	      "  -c, --count N           stop after N intervals\n"
+	      "  -j, --json              print a JSON document, with --interval one each line\n"
+	      "  -h, --help              this text\n", stdout);
+}
+
+int cmd_stats(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "interval", required_argument, NULL, 'i' },
+		{ "count", required_argument, NULL, 'c' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 }
+	};
+	struct hmm_mirror_stats stats;
+	struct device device;
+	bool as_json = false;
+	__u64 interval = 0;
+	__u64 count = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "i:c:jh", options, NULL)) != -1) {
+		switch (option) {
+		case 'i':
+			if (!parse_seconds(optarg, &interval) || !interval)
+				return usage_error("'%s' is not a number of seconds", optarg);
+			break;
+		case 'c':
+			if (!parse_number(optarg, &count) || !count)
+				return usage_error("'%s' is not a number of intervals", optarg);
+			break;
+		case 'j':
+			as_json = true;
+			break;
+		case 'h':
+			print_help();
+			return EXIT_STATUS_OK;
+		default:
+			return usage_hint();
+		}
+	}
+	if (optind < argc)
+		return usage_error("unexpected argument '%s'", argv[optind]);
+	if (count && !interval)
+		return usage_error("--count needs --interval");
+
+	if (!device_open(&device))
+		return EXIT_STATUS_FAILED;
+	if (interval)
+		return repeat(&device, interval, count, as_json);
+	if (!read_stats(&device, &stats))
+		return EXIT_STATUS_FAILED;
+	print_once(&stats, as_json);
+	return EXIT_STATUS_OK;
+}
