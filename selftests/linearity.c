@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The cost of a page does not depend on how many others are asked for.
+ *
+ * A write fault on memory that is shared since fork() invalidates the range that
+ * it is taken for. With mm/hmm.c the caller has to begin anew after each page
+ * table, so that its work grows with the square of the range. It is counted
+ * here, not timed: entries looked at, faults, walks, and calls made again.
+ */
+#include "range_fault.h"
+
+FIXTURE(linear)
+{
+	int fd;
+	size_t page;
+	__u32 call;
+};
+
+FIXTURE_VARIANT(linear)
+{
+	__u32 call;
+};
+
+FIXTURE_VARIANT_ADD(linear, pages)
+{
+	.call = RANGE_FAULT_TEST_PAGES,
+};
+
+FIXTURE_VARIANT_ADD(linear, pages_unlocked)
+{
+	.call = RANGE_FAULT_TEST_PAGES_UNLOCKED,
+};
+
+FIXTURE_VARIANT_ADD(linear, extents)
+{
+	.call = RANGE_FAULT_TEST_EXTENTS,
+};
+
+FIXTURE_VARIANT_ADD(linear, extents_unlocked)
+{
+	.call = RANGE_FAULT_TEST_EXTENTS_UNLOCKED,
+};
+
+FIXTURE_SETUP(linear)
+{
+	self->page = page_size();
+	self->call = variant->call;
+	self->fd = open_range_fault_test();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(linear)
+{
+	close(self->fd);
+}
+
+#define SMALL	(4UL << 20)
+#define LARGE	(256UL << 20)
+
+/* Memory that must be copied on write. */
+static char *map_shared_with_child(size_t npages, pid_t *child)
+{
+	char *start = map_anonymous_aligned(npages, pmd_size());
+
+	if (!start)
+		return NULL;
+	mark_pages(start, npages, 1);
+	*child = fork_sleeper();
+	return *child > 0 ? start : NULL;
+}
+
+static double work_per_page(size_t npages)
+{
+	return (double)(answer.nr_slots + answer.nr_faults + answer.nr_walks +
+			answer.caller_retries + answer.nr_restarts) / npages;
+}
+
+static void log_work(struct __test_metadata *_metadata, size_t npages)
+{
+	TH_LOG("%zu pages: %llu slots, %llu faults, %llu walks, %llu restarts, %llu calls again: %.3f per page",
+	       npages, answer.nr_slots, answer.nr_faults, answer.nr_walks,
+	       answer.nr_restarts, answer.caller_retries,
+	       work_per_page(npages));
+}
+
+static double copy_on_write_work(struct __test_metadata *_metadata,
+				 FIXTURE_DATA(linear) *self, size_t size)
+{
+	/* No more extents than this at a time: chunks, as drivers have them. */
+	const struct request request = {
+		.call = self->call,
+		.npages = size / self->page,
+		.default_flags = WRITE,
+	};
+	struct request with_start = request;
+	pid_t child = 0;
+	char *start;
+
+	start = map_shared_with_child(request.npages, &child);
+	ASSERT_NE(NULL, start);
+	with_start.start = start;
+	EXPECT_EQ(0, ask_request(_metadata, self->fd, &with_start));
+	log_work(_metadata, request.npages);
+	EXPECT_EQ(request.npages, answer.nr_faults);
+	EXPECT_EQ(request.npages, answer.charged_faults);
+	/* Once for the faults' own invalidations, and nobody else makes any. */
+	EXPECT_GE(2, answer.caller_retries);
+	EXPECT_GE(2, answer.nr_restarts);
+	EXPECT_PAGEMAP(start, 0, 100);
+	EXPECT_PAGEMAP(start, request.npages - 100, 100);
+	EXPECT_TRUE(pages_are_marked(start, request.npages, 1));
+	kill_and_wait(child);
+	munmap(start, size);
+	return work_per_page(request.npages);
+}
+
+TEST_F_TIMEOUT(linear, copy_on_write, 240)
+{
+	double small = copy_on_write_work(_metadata, self, SMALL);
+	double large = copy_on_write_work(_metadata, self, LARGE);
+
+	EXPECT_LT(0, small);
+	EXPECT_LT(small * 0.95, large);
+	EXPECT_GT(small * 1.05, large);
+	/* Faulted, looked at before and after, and once by the caller's retry. */
+	EXPECT_GT(5, small);
+}
+
+static double hole_work(struct __test_metadata *_metadata,
+			FIXTURE_DATA(linear) *self, size_t size)
+{
+	size_t npages = size / self->page;
+	char *start = map_anonymous_aligned(npages, pmd_size());
+
+	ASSERT_NE(NULL, start);
+	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
+			 WRITE));
+	log_work(_metadata, npages);
+	EXPECT_EQ(npages, answer.nr_faults);
+	EXPECT_EQ(0, answer.caller_retries);
+	EXPECT_EQ(0, answer.nr_restarts);
+	munmap(start, size);
+	return work_per_page(npages);
+}
+
+/* Filling a hole invalidates nothing. */
+TEST_F_TIMEOUT(linear, hole, 240)
+{
+	double small = hole_work(_metadata, self, SMALL);
+	double large = hole_work(_metadata, self, LARGE);
+
+	EXPECT_LT(0, small);
+	EXPECT_GT(small * 1.05, large);
+	EXPECT_GT(3, small);
+}
+
+/*
+ * Every other page is missing: each walk finds faults to take that are many and
+ * small, and must not look at what is beyond them over and over.
+ */
+static double scattered_work(struct __test_metadata *_metadata,
+			     FIXTURE_DATA(linear) *self, size_t size)
+{
+	size_t npages = size / self->page;
+	char *start = map_anonymous_aligned(npages, pmd_size());
+	size_t i;
+
+	ASSERT_NE(NULL, start);
+	for (i = 0; i < npages; i += 2)
+		*(volatile char *)page_at(start, i) = 1;
+	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
+			 WRITE));
+	log_work(_metadata, npages);
+	EXPECT_EQ(npages / 2, answer.nr_faults);
+	munmap(start, size);
+	return work_per_page(npages);
+}
+
+TEST_F_TIMEOUT(linear, scattered_holes, 240)
+{
+	double small = scattered_work(_metadata, self, SMALL);
+	double large = scattered_work(_metadata, self, LARGE / 4);
+
+	EXPECT_LT(0, small);
+	EXPECT_GT(small * 1.05, large);
+	EXPECT_GT(6, small);
+}
+
+/* A snapshot looks at each page once. */
+TEST_F_TIMEOUT(linear, snapshot, 120)
+{
+	size_t npages = LARGE / 4 / self->page;
+	char *start = map_anonymous_aligned(npages, pmd_size());
+
+	ASSERT_NE(NULL, start);
+	mark_pages(start, npages, 1);
+	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
+			 SNAPSHOT));
+	log_work(_metadata, npages);
+	EXPECT_EQ(0, answer.nr_faults);
+	EXPECT_EQ(npages, answer.nr_slots);
+	EXPECT_GE(npages / 512, answer.nr_walks);
+	EXPECT_PAGEMAP(start, 0, 1000);
+}
+
+/* What mm/hmm.c needs for the same, to be shown; nothing is expected of it. */
+TEST_F_TIMEOUT(linear, kernel_in_comparison, 120)
+{
+	static const size_t sizes[] = { 4UL << 20, 16UL << 20 };
+	size_t i;
+
+	if (self->call != RANGE_FAULT_TEST_PAGES)
+		SKIP(return, "shown once");
+	for (i = 0; i < 2; i++) {
+		struct request request = {
+			.call = RANGE_FAULT_TEST_KERNEL,
+			.npages = sizes[i] / self->page,
+			.default_flags = WRITE,
+			.max_retries = 20000,
+			.timeout_ms = 20000,
+		};
+		pid_t child = 0;
+		int error;
+
+		request.start = map_shared_with_child(request.npages, &child);
+		ASSERT_NE(NULL, request.start);
+		error = ask_request(_metadata, self->fd, &request);
+		if (error == EOPNOTSUPP)
+			SKIP(return, "the kernel has no hmm_range_fault()");
+		TH_LOG("hmm_range_fault() of %zu COW pages: %s after %llu calls, %lu faults",
+		       request.npages, error ? strerror(error) : "done",
+		       answer.caller_retries + 1, answer.charged_faults);
+		kill_and_wait(child);
+	}
+}
+
+TEST_HARNESS_MAIN
