@@ -374,23 +374,25 @@ static int walk_hole(unsigned long addr, unsigned long end,
 }
 
 static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
-		     const pte_t *ptep, unsigned long addr, unsigned long end)
+		     pte_t *ptep, unsigned long addr, unsigned long end)
 {
-	unsigned long npages = (end - addr) >> PAGE_SHIFT;
+	unsigned long start = addr;
+	unsigned long visited;
 	int err = 0;
 
-	walk->range->nr_slots += npages;
-	if (walk->extents)
-		walk->budget -= npages;
-	for (; addr < end; addr += PAGE_SIZE, ptep++) {
-		struct leaf leaf = pte_leaf(walk, vma, ptep_get((pte_t *)ptep));
+	while (addr < end && !err) {
+		struct leaf leaf = pte_leaf(walk, vma, ptep_get(ptep));
 
 		err = serve(walk, addr, addr + PAGE_SIZE,
 			    slot_request(walk, addr), &leaf);
-		if (err)
-			return err;
+		addr += PAGE_SIZE;
+		ptep++;
 	}
-	return walk->budget <= 0 ? STOP_WALK : 0;
+	visited = (addr - start) >> PAGE_SHIFT;
+	walk->range->nr_slots += visited;
+	if (walk->extents)
+		walk->budget -= visited;
+	return err ?: walk->budget <= 0 ? STOP_WALK : 0;
 }
 
 static int walk_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end,

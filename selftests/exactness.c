@@ -667,7 +667,7 @@ TEST_F(exact, extents_resume)
 	if (!call_has_extents(self->request.call))
 		SKIP(return, "pages come in an array of known size");
 	ASSERT_NE(NULL, start);
-	for (i = 0; i < npages; i += 5)
+	for (i = 0; i + 2 <= npages; i += 5)
 		mark_pages(page_at(start, i), 2, 1);
 	for (i = 3; i < npages; i += 11)
 		self->words[i] = REQ_FAULT | (i % 2 ? REQ_WRITE : 0);

@@ -86,32 +86,27 @@ static void log_work(struct __test_metadata *_metadata, size_t npages)
 static double copy_on_write_work(struct __test_metadata *_metadata,
 				 FIXTURE_DATA(linear) *self, size_t size)
 {
-	/* No more extents than this at a time: chunks, as drivers have them. */
-	const struct request request = {
-		.call = self->call,
-		.npages = size / self->page,
-		.default_flags = WRITE,
-	};
-	struct request with_start = request;
+	size_t npages = size / self->page;
 	pid_t child = 0;
-	char *start;
+	char *start = map_shared_with_child(npages, &child);
 
-	start = map_shared_with_child(request.npages, &child);
 	ASSERT_NE(NULL, start);
-	with_start.start = start;
-	EXPECT_EQ(0, ask_request(_metadata, self->fd, &with_start));
-	log_work(_metadata, request.npages);
-	EXPECT_EQ(request.npages, answer.nr_faults);
-	EXPECT_EQ(request.npages, answer.charged_faults);
+	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
+			 WRITE));
+	log_work(_metadata, npages);
+	EXPECT_EQ(npages, answer.nr_faults);
+	/* In so long a time the kernel may have taken a page of the test's own. */
+	EXPECT_LE(npages, answer.charged_faults);
+	EXPECT_GE(npages + 16, answer.charged_faults);
 	/* Once for the faults' own invalidations, and nobody else makes any. */
 	EXPECT_GE(2, answer.caller_retries);
 	EXPECT_GE(2, answer.nr_restarts);
 	EXPECT_PAGEMAP(start, 0, 100);
-	EXPECT_PAGEMAP(start, request.npages - 100, 100);
-	EXPECT_TRUE(pages_are_marked(start, request.npages, 1));
+	EXPECT_PAGEMAP(start, npages - 100, 100);
+	EXPECT_TRUE(pages_are_marked(start, npages, 1));
 	kill_and_wait(child);
 	munmap(start, size);
-	return work_per_page(request.npages);
+	return work_per_page(npages);
 }
 
 TEST_F_TIMEOUT(linear, copy_on_write, 240)

@@ -9,11 +9,10 @@ failed=0
 # The "verified" lines come last, together.
 verdicts=/tmp/verdicts
 
-# verify COMMAND...: its "verified" lines are kept, the rest is shown
+# verify COMMAND...: what it says is shown at the end
 verify()
 {
-	"$@" >/tmp/output 2>&1 || failed=1
-	cat /tmp/output >>$verdicts
+	"$@" >>$verdicts 2>&1 || failed=1
 }
 
 echo "hmm_mirror on Linux $(uname -r): $(nproc) CPUs, 2 NUMA nodes, swap on zram"
@@ -22,15 +21,15 @@ echo
 mkfifo /tmp/commands /tmp/answers
 python3 /guest/demo_workload.py </tmp/commands >/tmp/answers &
 python=$!
+# Opening waits for the other end: python is there when both are open.
 exec 3>/tmp/commands 4</tmp/answers
 read -r answer <&4
 [ "$answer" = ready ] || exit 1
 
-echo "1. A process nobody here wrote: Debian's $(python3 --version), PID $python. It has a large"
-echo "   dict, 16 MiB of bytes, 8 MiB paged out, a mapped file, and a forked child that shares"
-echo "   it all. \"hmmctl map $python\", of its mappings the large ones:"
+echo "1. A process nobody here wrote: Debian's $(python3 --version), with 16 MiB of bytes, 8 MiB paged out,"
+echo "   a forked child that shares it all. Its largest mappings, by \"hmmctl map $python\":"
 hmmctl map "$python" >/tmp/map || failed=1
-awk '/ADDRESS/ || / total / || $3 ~ /[MG]$/ { print "  " $0 }' /tmp/map
+awk '/ADDRESS/ || / total / || $3 ~ /[MG]$/ && $3 + 0 >= 2 { print "  " $0 }' /tmp/map
 hmmctl map "$python" --extents --json >/tmp/map.json || failed=1
 verify python3 /guest/demo_verify.py map "$python" /tmp/map.json
 echo
@@ -47,9 +46,9 @@ echo "3. Python goes on working; \"hmmctl watch $python\" says what each step wo
 hmmctl watch "$python" --json >/tmp/events &
 events=$!
 hmmctl watch "$python" | awk '
-	/^process / { summary = 1; print "   ..." }
+	/^process / { summary = 1 }
 	/^Mappings/ { exit }
-	summary ? NF : (NR > 2 && NR < 9) { print "  " $0; fflush() }' &
+	summary ? NF : (NR > 2 && NR < 8) { print "  " $0; fflush() }' &
 shown=$!
 sleep 1
 echo work >&3

@@ -79,10 +79,10 @@ def verify_map(pid, path):
     if huge * PAGE_SIZE != seen_huge:
         fail(f"2M mappings: {huge * PAGE_SIZE} bytes, but smaps says {seen_huge}")
 
-    print(f"verified: {pages['valid']} pages of Python have the PFN /proc/{pid}/pagemap has, "
-          f"{pages['swap']} are")
-    print(f"          in swap there too, {pages['none']} in neither; "
-          f"2M mappings as in smaps, {seen_huge // MEBIBYTE} MiB")
+    print(f"verified: {pages['valid']} pages of Python have the PFN that /proc/{pid}/pagemap has, "
+          f"{pages['swap']} are in")
+    print(f"          swap and {pages['none']} nowhere there too; "
+          f"{seen_huge // MEBIBYTE} MiB are in 2M mappings, as in smaps")
 
 
 def verify_watch(counts_path, events_path):
