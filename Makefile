@@ -107,7 +107,7 @@ check:
 	@TESTS='$(TESTS)' ARGS='$(ARGS)' $(QEMU)/check.sh $(KERNEL)
 
 style:
-	@$(QEMU)/style.sh
+	@selftests/style.sh
 
 clean:
 	rm -rf build

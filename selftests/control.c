@@ -12,6 +12,8 @@
 #include "device.h"
 #include "range_fault.h"
 
+#define fallthrough	__attribute__((__fallthrough__))
+
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY	1
 #endif
@@ -684,7 +686,7 @@ static void be_killed(__u32 call, enum way way)
 	case WAY_USERFAULTFD:
 		uffd_register(open_userfaultfd(0), page_at(start, 20000), 1,
 			      UFFDIO_REGISTER_MODE_MISSING);
-		/* fallthrough */
+		fallthrough;
 	case WAY_DEVICE:
 		ioctl(device, HMM_MIRROR_RANGE, &args);
 		break;

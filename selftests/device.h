@@ -6,6 +6,7 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
+#include <errno.h>
 #include <linux/hmm_mirror.h>
 #include <poll.h>
 #include <sys/ioctl.h>

@@ -156,7 +156,7 @@ TEST_F(entry, no_vma_kernel)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(addresses); i++) {
 		int error = SNAP((void *)addresses[i], 4);
 
 		/* Refused, or answered with nothing. */
@@ -241,7 +241,7 @@ TEST_F(entry, unreadable)
 	static const int protections[] = { PROT_NONE, PROT_WRITE, PROT_EXEC };
 	size_t i;
 
-	for (i = 0; i < sizeof(protections) / sizeof(protections[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(protections); i++) {
 		char *start = map_anonymous(3);
 
 		ASSERT_NE(NULL, start);
@@ -336,7 +336,7 @@ TEST_F(entry, none_at_every_level)
 	const size_t level_sizes[] = { 1UL << 21, 1UL << 30, 1UL << 39 };
 	size_t i;
 
-	for (i = 0; i < sizeof(level_sizes) / sizeof(level_sizes[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(level_sizes); i++) {
 		size_t size = level_sizes[i];
 		size_t npages = 512;
 		char *start = map_anonymous_aligned(size / self->page, size);
@@ -1087,8 +1087,7 @@ TEST_F(entry, hugetlb_hwpoison)
 
 static volatile bool stop_moving;
 
-struct move
-{
+struct move {
 	char *start;
 	size_t npages;
 	unsigned long moved;
@@ -1322,7 +1321,7 @@ static bool make_numa_hints(struct __test_metadata *_metadata, int fd,
 
 TEST_F_TIMEOUT(numa_hint, pages, 120)
 {
-	unsigned long updates = vmstat("numa_pte_updates");
+	unsigned long updates = vmstat_value("numa_pte_updates");
 	size_t npages = 32;
 	char *start;
 	__u32 call;
@@ -1335,7 +1334,7 @@ TEST_F_TIMEOUT(numa_hint, pages, 120)
 		SKIP(return, "the kernel has no hmm_range_fault() as witness");
 	mark_pages(start, npages, 600);
 	ASSERT_TRUE(make_numa_hints(_metadata, self->fd, start, npages));
-	EXPECT_LE(updates + npages, vmstat("numa_pte_updates"));
+	EXPECT_LE(updates + npages, vmstat_value("numa_pte_updates"));
 	EXPECT_EQ(npages, count_mapped(start, npages));
 
 	for (call = RANGE_FAULT_TEST_PAGES;

@@ -99,8 +99,9 @@ static int ask_kernel(struct __test_metadata *_metadata,
 /* Faults were charged to the process, once each (bce617edec). */
 #define EXPECT_FAULTS(number) \
 	do { \
-		EXPECT_EQ(number, answer.nr_faults); \
-		EXPECT_EQ(number, answer.charged_faults); \
+		unsigned long expected_faults = (number); \
+		EXPECT_EQ(expected_faults, answer.nr_faults); \
+		EXPECT_EQ(expected_faults, answer.charged_faults); \
 	} while (0)
 
 /*
@@ -403,7 +404,7 @@ TEST_F(exact, driver_bits)
 	mark_pages(start, 2, 1);
 	touch_page(page_at(start, 2));
 	ASSERT_EQ(0, munmap(page_at(start, 3), self->page));
-	for (i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(masks); i++) {
 		for (j = 0; j < 6; j++)
 			self->words[j] = DRIVER_BITS | (j ? 0 : REQ_FAULT);
 		EXPECT_EQ(0, ask_words(_metadata, self, start, 6, masks[i]));
@@ -424,10 +425,10 @@ TEST_F_TIMEOUT(exact, one_fault_per_huge_page, 60)
 		SKIP(return, "transparent huge pages are switched off");
 	start = map_huge_hole(nhuge);
 	ASSERT_NE(NULL, start);
-	before = vmstat("pgfault");
+	before = vmstat_value("pgfault");
 	EXPECT_EQ(0, ask_all(_metadata, self, start, nhuge * pages_per_pmd(),
 			     WRITE));
-	after = vmstat("pgfault");
+	after = vmstat_value("pgfault");
 	EXPECT_FAULTS(nhuge);
 	EXPECT_EQ(nhuge * pages_per_pmd(), pmd_mapped_pages(start));
 	EXPECT_PAGES(0, nhuge * pages_per_pmd(), WORD_VALID | WORD_WRITE,
@@ -623,12 +624,12 @@ TEST_F(exact, invalid_flags)
 	size_t i;
 
 	ASSERT_NE(NULL, start);
-	for (i = 0; i < sizeof(bad_defaults) / sizeof(bad_defaults[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad_defaults); i++) {
 		self->request.default_flags = bad_defaults[i];
 		EXPECT_EQ(EINVAL, ask_words(_metadata, self, start, 2, 0));
 	}
 	self->request.default_flags = READ;
-	for (i = 0; i < sizeof(bad_masks) / sizeof(bad_masks[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(bad_masks); i++)
 		EXPECT_EQ(EINVAL, ask_words(_metadata, self, start, 2,
 					    bad_masks[i]));
 	EXPECT_EQ(0, count_mapped(start, 2));

@@ -252,7 +252,7 @@ static inline bool swap_out(void *start, size_t npages)
 
 static inline bool have_swap(void)
 {
-	return meminfo("SwapFree") > 0;
+	return meminfo_value("SwapFree") > 0;
 }
 
 /* A child that has every page of its parent in common with it, until killed. */

@@ -94,7 +94,9 @@ check_checkpatch()
 	user_space='^tools/|^selftests/[^/]*$|^selftests/qemu/guest/'
 	status=0
 
-	files '*.[chS]' | grep -E "$user_space" | checkpatch FILE_PATH_CHANGES,BIT_MACRO,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO,VOLATILE,LONG_LINE_STRING ||
+	# FIXTURE_DATA(name) *self is not a multiplication.
+	files '*.[chS]' | grep -E "$user_space" | checkpatch FILE_PATH_CHANGES,BIT_MACRO,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO,VOLATILE,LONG_LINE_STRING |
+		grep -v "SPACING: spaces preferred around that '\*' (ctx:WxV)" &&
 		status=1
 	files trace.h | checkpatch FILE_PATH_CHANGES,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE ||
 		status=1

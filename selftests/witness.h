@@ -279,15 +279,17 @@ static inline unsigned long process_faults(void)
 		rest = strrchr(line, ')');
 		if (!rest ||
 		    sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %lu %*u %lu",
-			   &minor, &major) != 2)
-			minor = major = 0;
+			   &minor, &major) != 2) {
+			minor = 0;
+			major = 0;
+		}
 	}
 	fclose(file);
 	return minor + major;
 }
 
 /* A counter of /proc/vmstat, 0 if there is none of that name. */
-static inline unsigned long vmstat(const char *name)
+static inline unsigned long vmstat_value(const char *name)
 {
 	FILE *file = fopen("/proc/vmstat", "r");
 	unsigned long value = 0;
@@ -307,7 +309,7 @@ static inline unsigned long vmstat(const char *name)
 }
 
 /* A value of /proc/meminfo in bytes, 0 if there is none of that name. */
-static inline unsigned long meminfo(const char *name)
+static inline unsigned long meminfo_value(const char *name)
 {
 	FILE *file = fopen("/proc/meminfo", "r");
 	unsigned long value = 0;

@@ -36,6 +36,7 @@ struct map {
 	/* One for each of the list, filled as it is read */
 	struct tally *tallies;
 	size_t nr_read;
+	__u64 failed_at;
 	__u64 total_size;
 	struct tally total;
 	struct hmm_mirror_extent_info extents[EXTENTS_PER_CALL];
@@ -110,8 +111,10 @@ static int read_vma(struct map *map, const struct vma *vma, struct tally *tally)
 
 		if (error == -EINTR)
 			continue;
-		if (error)
+		if (error) {
+			map->failed_at = address;
 			return error;
+		}
 		for (__u32 i = 0; i < arguments.nr_extents; i++) {
 			tally_add(tally, &map->extents[i], page_size);
 			if (!map->show_extents)
@@ -122,8 +125,10 @@ static int read_vma(struct map *map, const struct vma *vma, struct tally *tally)
 				print_extent(map, &map->extents[i]);
 		}
 		/* A module that stands still must not make us do it for ever. */
-		if (arguments.next <= address)
+		if (arguments.next <= address) {
+			map->failed_at = address;
 			return -EIO;
+		}
 		address = arguments.next;
 	}
 	return 0;
@@ -194,6 +199,9 @@ static int read_all(struct map *map)
 		const struct vma *vma = &map->list.vmas[i];
 
 		error = read_and_report_vma(map, vma, &map->tallies[i]);
+		/* Of one that failed, what was there till then counts. */
+		if (error && !map->tallies[i].nr)
+			break;
 		tally_add_all(&map->total, &map->tallies[i]);
 		map->total_size += vma->end - vma->start;
 		map->nr_read++;
@@ -426,8 +434,6 @@ static bool read_list(struct map *map)
 
 static void complain_read(const struct map *map, int error)
 {
-	__u64 start = map->list.vmas[map->nr_read - 1].start;
-
 	switch (error) {
 	case ESRCH:
 		complain("process %d exited while it was read (ESRCH): this is not all of it",
@@ -437,11 +443,11 @@ static void complain_read(const struct map *map, int error)
 		complain("the open file belongs to another process (EPERM)");
 		break;
 	case EIO:
-		complain("0x%llx: the module does not get on with this mapping", start);
+		complain("0x%llx: the module does not get on with this mapping", map->failed_at);
 		break;
 	default:
-		complain("0x%llx: cannot read this mapping: %s (%s)", start, strerror(error),
-			 error_name(error));
+		complain("0x%llx: cannot read this mapping: %s (%s)", map->failed_at,
+			 strerror(error), error_name(error));
 	}
 }
 
@@ -460,7 +466,7 @@ static int report_text(struct map *map)
 		print_extent_titles(map);
 
 	error = read_all(map);
-	if (!map->show_extents)
+	if (!map->show_extents && map->nr_read)
 		print_table(map);
 
 	changed = count_changed(map);

@@ -40,4 +40,8 @@ if [ -z "$status" ]; then
 	tail -n 20 "$out/log/console.log" >&2
 	status=1
 fi
+if ! "$qemu_dir/find_splats.pl" "$out/log/console.log" >&2; then
+	say "the kernel complained; see $out/log/console.log"
+	status=1
+fi
 exit "$status"

@@ -28,6 +28,8 @@
 #define MADV_PAGEOUT	21
 #endif
 
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
 #define PAGE_SIZE	4096UL
 #define HUGE_SIZE	(2UL << 20)
 #define SIZE		(8UL << 20)
@@ -344,7 +346,7 @@ int main(void)
 
 	printf("   %-20s  %-20s  %-20s  %6s  %9s\n", "MEMORY (8 MiB each)", "BEFORE", "AFTER",
 	       "FAULTS", "TIME");
-	for (size_t i = 0; i < sizeof(memories) / sizeof(memories[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(memories); i++) {
 		const struct memory *memory = &memories[i];
 		char was[64], is[64];
 		char *start = memory->make();
