@@ -229,8 +229,7 @@ static void print_result(const struct fault *fault)
 		printf("failed    at 0x%llx, %s from the start\n", fault->address,
 		       format_size(fault->address - fault->range.start).text);
 	else if (done < length)
-		printf("stopped   at 0x%llx, %s from the start\n", fault->done,
-		       format_size(done).text);
+		printf("complete  up to 0x%llx, %s\n", fault->done, format_size(done).text);
 	printf("time      %s", format_duration(fault->nanoseconds).text);
 	if (done == length)
 		printf(", %s/s",
@@ -312,9 +311,9 @@ static void complain_fault(struct fault *fault)
 			 fault->mapping ? fault->mapping : "", fault->mapping ? ")" : "",
 			 fault->reason, error_name(fault->error));
 	else if (fault->error == EINTR || fault->error == ETIMEDOUT || fault->error == ESRCH)
-		complain("%s at 0x%llx, after %s of %s (%s)", fault->reason, fault->done,
+		complain("%s; %s of %s is complete, up to 0x%llx (%s)", fault->reason,
 			 format_size(fault->done - fault->range.start).text,
-			 format_size(fault->range.end - fault->range.start).text,
+			 format_size(fault->range.end - fault->range.start).text, fault->done,
 			 error_name(fault->error));
 	else
 		complain("0x%llx-0x%llx: %s (%s)", fault->range.start, fault->range.end,

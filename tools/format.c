@@ -73,6 +73,9 @@ struct text format_size(__u64 bytes)
 
 struct text format_order(unsigned int page_size, unsigned int order)
 {
+	/* No machine has such an order, but a shift by it must not happen. */
+	if (order >= 48)
+		return (struct text){ "?" };
 	return format_size_short((__u64)page_size << order);
 }
 
