@@ -48,20 +48,21 @@ kernel_field()
 cached()
 {
 	cached_path=$cache_dir/$1
+	partial=$cache_dir/.partial/$1
 	shift
 	if [ ! -d "$cached_path" ]; then
-		mkdir -p "$(dirname "$cached_path")"
+		mkdir -p "${cached_path%/*}" "${partial%/*}"
 		(
-			# Two runs must not fetch the same thing at once.
+			# Two runs must not make the same thing at once, but what
+			# takes one a minute need not wait for another's hour.
 			flock 9
 			[ ! -d "$cached_path" ] || exit 0
-			rm -rf "$cache_dir"/.partial.*
-			partial=$(mktemp -d "$cache_dir/.partial.XXXXXX")
+			rm -rf "$partial"
+			mkdir "$partial"
 			trap 'rm -rf "$partial"' EXIT
-			chmod 755 "$partial"
 			"$@" "$partial" >&2 9>&- || exit 1
 			mv -T "$partial" "$cached_path"
-		) 9>"$cache_dir/.lock" || return 1
+		) 9>"$partial.lock" || return 1
 	fi
 	printf '%s\n' "$cached_path"
 }
@@ -72,7 +73,7 @@ apt_retry()
 {
 	"$@" && return 0
 	say "apt-get update"
-	as_root apt-get update -q >&2 </dev/null || return 1
+	as_root apt-get update -qq >&2 </dev/null || return 1
 	"$@"
 }
 
@@ -104,10 +105,10 @@ file_name()
 # unpack_package PACKAGE=VERSION DIRECTORY: without installing it
 unpack_package()
 {
-	say "downloading $1"
+	say "downloading ${1%=*} ${1#*=}"
 	mkdir "$2/.download" &&
 	(cd "$2/.download" &&
-	 apt-get -q -o APT::Sandbox::User=root download "$1" </dev/null) &&
+	 apt-get -qq -o APT::Sandbox::User=root download "$1" </dev/null) &&
 	dpkg-deb -x "$2/.download/"*.deb "$2" &&
 	rm -r "$2/.download"
 }

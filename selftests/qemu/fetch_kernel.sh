@@ -9,8 +9,9 @@
 #	kernel_root	directory with lib/modules/$kernel_release in it
 #	kernel_build	where modules for it are built (KDIR)
 #
-# The image is unpacked into the cache and never installed: running our tests
-# must not change anybody's boot menu. The headers are installed.
+# Image and headers are unpacked into the cache and never installed: running our
+# tests must not change anybody's boot menu, and Debian's headers depend on the
+# image. Only what the headers need to be used (a compiler, pahole) is installed.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -25,9 +26,44 @@ resolve_image()
 		grep .
 }
 
+# dependencies PACKAGE VERSION: the names of the packages it depends on, the
+# first of alternatives
+dependencies()
+{
+	apt-cache show "$1=$2" | sed -n 's/^Depends: //p' | tr ',' '\n' |
+		sed 's/^ *\([^ ]*\).*/\1/'
+}
+
+# header_packages HEADERS VERSION: all packages that modules are built with
+header_packages()
+{
+	printf '%s\n' "$1"
+	dependencies "$1" "$2" | grep -e '^linux-headers-' -e '^linux-kbuild-'
+}
+
+# What the programs of these packages need that is none of the kernel's.
+install_build_dependencies()
+{
+	needed=$(header_packages "$1" "$2" | while read -r package; do
+			dependencies "$package" "$2"
+		done | grep -v '^linux-' | sort -u)
+	# shellcheck disable=SC2086 # a list of words
+	"$qemu_dir/packages.sh" $needed
+}
+
+# unpack_kernel RELEASE VERSION DIRECTORY
 unpack_kernel()
 {
-	unpack_package "$1" "$3" && depmod -b "$3" "$2"
+	headers=linux-headers-$1
+	packages=$(header_packages "$headers" "$2") || return 1
+	for package in "linux-image-$1" $packages; do
+		unpack_package "$package=$2" "$3" || return 1
+	done
+	# The only absolute path in the headers; the symbolic links are relative.
+	# shellcheck disable=SC2016 # for make
+	sed -i 's|/usr/src/|$(dir $(lastword $(MAKEFILE_LIST)))../|' \
+		"$3/usr/src/$headers/Makefile" &&
+	depmod -b "$3" "$1"
 }
 
 fetch_stock()
@@ -37,14 +73,13 @@ fetch_stock()
 	version=${resolved#* }
 	kernel_release=${image#linux-image-}
 
-	kernel_root=$(cached "kernels/${kernel_release}_$(file_name "$version")" \
-		      unpack_kernel "$image=$version" "$kernel_release") &&
-	# Modules must be built with the headers of exactly this image.
-	"$qemu_dir/packages.sh" "linux-headers-$kernel_release=$version" ||
+	kernel_root=$(cached "stock/${kernel_release}_$(file_name "$version")" \
+		      unpack_kernel "$kernel_release" "$version") &&
+	install_build_dependencies "linux-headers-$kernel_release" "$version" ||
 		return 1
 
 	kernel_image=$kernel_root/boot/vmlinuz-$kernel_release
-	kernel_build=/lib/modules/$kernel_release/build
+	kernel_build=$kernel_root/usr/src/linux-headers-$kernel_release
 }
 
 build_from_source()
@@ -58,7 +93,7 @@ build_from_source()
 
 [ $# -eq 1 ] || die "usage: fetch_kernel.sh NAME"
 how=$(kernel_field "$1" 2)
-"$qemu_dir/packages.sh" kmod
+"$qemu_dir/packages.sh" kmod xz-utils
 
 case $how in
 stock)
@@ -75,7 +110,7 @@ built)
 	;;
 esac
 
-for file in "$kernel_image" "$kernel_build"; do
+for file in "$kernel_image" "$kernel_build/Makefile"; do
 	[ -e "$file" ] || die "$1: there is no $file"
 done
 cat <<END

@@ -19,14 +19,11 @@ is_installed()
 	esac
 }
 
-# What apt-get says, pages of it, is shown only if it fails.
 install_packages()
 {
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
 		--no-install-recommends -o DPkg::Lock::Timeout=300 \
-		-o Dpkg::Use-Pty=0 "$@" >"$output" 2>&1 </dev/null && return
-	cat "$output" >&2
-	return 1
+		-o Dpkg::Use-Pty=0 "$@" >"$output" 2>&1 </dev/null
 }
 
 missing=
@@ -39,4 +36,8 @@ output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 say "installing$missing"
 # shellcheck disable=SC2086 # a list of words
-apt_retry install_packages $missing || die "cannot install$missing"
+apt_retry install_packages $missing || {
+	# Pages of it, so only now.
+	cat "$output" >&2
+	die "cannot install$missing"
+}
