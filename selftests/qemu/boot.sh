@@ -33,10 +33,12 @@ esac
 # console: every message, at once. oops, panic: an oops ends the machine (with
 # -no-reboot), the log has it all. devkmsg: no rate limit for our markers.
 # numa_balancing: its scanner makes present pages PROT_NONE whenever it likes; a
-# test that wants that can switch it on.
+# test that wants that can switch it on. memmap: memory that the kernel leaves to
+# dmirror, see guest/module_parameters.
 cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
 cmdline="$cmdline numa_balancing=disable"
+cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
 
 "$qemu_dir/packages.sh" qemu-system-x86
 

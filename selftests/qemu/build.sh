@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # build.sh [NAME]: builds the modules, hmmctl and the tests for a kernel of the
-# table "kernels" in build/NAME, and prints what fetch_kernel.sh says about it.
+# table "kernels" in build/NAME, and prints what fetch_kernel.sh says about it. Of a
+# kernel with device-private memory its own tests of that are built too.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -26,5 +27,15 @@ make -s -j "$jobs" -C "$top_dir" project_modules build_tools \
 	KDIR="$kernel_build" OUT="$out" TOOLS_LDFLAGS=-static >&2
 make -s -j "$jobs" -C "$top_dir/selftests" OUTPUT="$out/tests" \
 	KSELFTEST_DIR="$source_dir/tools/testing/selftests" >&2
+
+mkdir -p "$out/kernel_tests"
+if grep -qx CONFIG_DEVICE_PRIVATE=y "$kernel_build/.config"; then
+	# By their own Makefile; it would look for installed kernel headers.
+	headers="-isystem $kernel_build/tools/include/uapi"
+	make -s -C "$kernel_build/tools/testing/selftests/mm" \
+		OUTPUT="$out/kernel_tests" LDFLAGS=-static \
+		KHDR_INCLUDES="$headers" TOOLS_INCLUDES="$headers" \
+		"$out/kernel_tests/hmm-tests" >&2
+fi
 
 printf '%s\n' "$location"

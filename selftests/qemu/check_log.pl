@@ -75,7 +75,7 @@ sub parse_programs
 			undef $current;
 		} elsif ($line =~ /^#@ error (.*)$/) {
 			push(@{$guest{errors}}, $1);
-		} elsif ($line =~ /^#@ (ready|finished)$/) {
+		} elsif ($line =~ /^#@ (ready|unloaded|finished)$/) {
 			$guest{$1} = 1;
 		} elsif (defined($current) && $line ne '') {
 			push(@{$programs{$current}{output}}, $line);
@@ -201,6 +201,8 @@ result('there are tests to run', @names ? () : 'tests.list is empty');
 result('the guest was set up', $guest->{ready} ? () :
        (@{$guest->{errors}}, 'it did not get ready'));
 result("$_ ran to its end", program_problems($programs->{$_})) for @names;
+result("the project's modules were unloaded", $guest->{unloaded} ? () :
+       (@{$guest->{errors}}, 'it did not come to that'));
 result("the kernel's log has no splat",
        @console ? splat_problems(@console) : 'there is no log');
 result('the kernel is not tainted by damage',

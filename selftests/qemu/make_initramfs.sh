@@ -24,16 +24,21 @@ module_files()
 {
 	for module; do
 		modprobe --show-depends -d "$kernel_root" -S "$kernel_release" \
-			"$module" >"$out/depends" ||
-			die "$kernel_release has no module '$module'"
+			"${module%\?}" >"$out/depends" 2>&1 ||
+			case $module in
+			*\?) continue ;;
+			*) die "$kernel_release has no module '$module'" ;;
+			esac
 		sed -n 's/^insmod \([^ ]*\).*/\1/p' "$out/depends"
 	done | awk '!seen[$0]++'
 }
 
-# add_module FILE: puts it, unpacked, into the guest as the next one to load
+# add_module FILE LIST: puts it, unpacked, into the guest, and as the next one to
+# load into the list ("kernel" or "project")
 add_module()
 {
 	name=$(basename "$1")
+	list=$2
 	case $name in
 	*.xz) set -- "$1" xzcat ;;
 	*.gz) set -- "$1" zcat ;;
@@ -42,7 +47,8 @@ add_module()
 	esac
 	name=${name%%.ko*}.ko
 	"$2" "$1" >"$root/modules/$name"
-	printf '%s\n' "$name" >>"$root/modules/order"
+	parameters=$(sed -n "s/^${name%.ko} //p" "$qemu_dir/guest/module_parameters")
+	printf '%s\n' "$name $parameters" >>"$root/modules/$list"
 }
 
 # is_wanted PROGRAM: does $TESTS ask for it?
@@ -68,6 +74,7 @@ busybox=$("$qemu_dir/fetch_package.sh" busybox-static)/bin/busybox
 
 rm -rf "$root"
 mkdir -p "$root/bin" "$root/modules" "$root/tests" "$root/guest"
+: >"$root/modules/kernel"
 cp "$busybox" "$root/bin/busybox"
 ln -s busybox "$root/bin/sh"
 cp "$qemu_dir/guest/init" "$root/init"
@@ -76,14 +83,14 @@ cp "$out/tools/hmmctl" "$root/bin/hmmctl"
 modules=$(sed '/^#/d' "$qemu_dir/guest/modules")
 # shellcheck disable=SC2086 # a list of words
 for file in $(module_files $modules); do
-	add_module "$file"
+	add_module "$file" kernel
 done
-add_module "$out/src/hmm_mirror.ko"
+add_module "$out/src/hmm_mirror.ko" project
 for file in "$out"/src/selftests/*/*.ko; do
 	case $file in
 	# A test loads this one, which must fail.
 	*/missing_symbol.ko) cp "$file" "$root/modules/" ;;
-	*.ko) [ ! -e "$file" ] || add_module "$file" ;;
+	*.ko) [ ! -e "$file" ] || add_module "$file" project ;;
 	esac
 done
 
@@ -99,6 +106,7 @@ if [ "$mode" = check ] && [ ! -s "$root/guest/tests" ]; then
 	die "no test program's name matches '${TESTS:-}'"
 fi
 cp "$root/guest/tests" "$out/tests.list"
+find "$out/kernel_tests" -type f -exec cp -t "$root/guest" {} +
 
 {
 	printf "mode='%s'\n" "$mode"

@@ -11,6 +11,7 @@
 
 use strict;
 use warnings;
+use open qw(:std :encoding(UTF-8));
 use TAP::Harness;
 
 # build/KERNEL/tap/NAME.tap is KERNEL/NAME, build/tap/NAME.tap is NAME.

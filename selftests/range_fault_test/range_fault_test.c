@@ -899,7 +899,7 @@ static int test_mmap(struct file *filp, struct vm_area_struct *vma)
 
 	/* A private mapping could be asked to copy a page that is none. */
 	if (vma_pages(vma) != RANGE_FAULT_TEST_MMAP_PAGES ||
-	    is_cow_mapping(vma->vm_flags))
+	    !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	if (!special_pfn)
 		return -ENXIO;

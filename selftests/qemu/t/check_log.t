@@ -27,6 +27,7 @@ my %GOOD = (
 		#@ begin two
 		1..0 # SKIP no such device
 		#@ end two status 4 seconds 0 limit 9 tainted 12288
+		#@ unloaded
 		#@ finished
 		END
 );
@@ -68,7 +69,7 @@ sub console
 	return ('log/console.log' => $GOOD{'log/console.log'} . $line);
 }
 
-my $end = "#@ end two status 4 seconds 0 limit 9 tainted 12288\n#@ finished\n";
+my $end = "#@ end two status 4 seconds 0 limit 9 tainted 12288\n#@ unloaded\n#@ finished\n";
 
 is(problems(), '', 'a good run has no problem');
 like(problems('tests.list' => ''), qr/not ok - there are tests/, 'nothing to run');
@@ -94,7 +95,7 @@ like(problems(programs('1..0', "ok 1\n$end")),
      qr/no plan\n.*not ok - two ran/s, 'no plan');
 like(problems(programs('1..0', "1..1\nok 1\n1..1\n$end")),
      qr/2 plans\n.*not ok - two ran/s, 'two plans');
-like(problems(programs('#@ end two', "#@ end two status 4 seconds 0 limit 9 tainted 12800\n#@ finished\n")),
+like(problems(programs('#@ end two', "#@ end two status 4 seconds 0 limit 9 tainted 12800\n#@ unloaded\n#@ finished\n")),
      qr/since two: warning\nnot ok - the kernel is not tainted/, 'a tainted kernel');
 like(problems(console("[    3.0] WARNING: CPU: 0 PID: 1 at mm/hmm.c:1 f+0x1\n")),
      qr/during two:\n.*mm\/hmm.c:1.*not ok - the kernel's log/s, 'a warning');
@@ -102,6 +103,8 @@ like(problems('log/console.log' => undef),
      qr/not ok - the kernel's log/, 'no log');
 like(problems(programs('#@ finished', '')),
      qr/stopped during two.*not ok - the machine ran/s, 'a machine that stops early');
+like(problems(programs('#@ unloaded', "#@ error 'rmmod' failed: EBUSY\n#@ finished\n")),
+     qr/EBUSY.*not ok - the project's modules were unloaded/s, 'a module in use for ever');
 like(problems('log/qemu.status' => "124\n"),
      qr/out of time, during two.*not ok - the machine ran/s, 'a machine that hangs');
 like(problems('log/qemu.status' => "1\n"),
