@@ -1321,7 +1321,6 @@ static bool make_numa_hints(struct __test_metadata *_metadata, int fd,
 
 TEST_F_TIMEOUT(numa_hint, pages, 120)
 {
-	unsigned long updates = vmstat_value("numa_pte_updates");
 	size_t npages = 32;
 	char *start;
 	__u32 call;
@@ -1334,7 +1333,6 @@ TEST_F_TIMEOUT(numa_hint, pages, 120)
 		SKIP(return, "the kernel has no hmm_range_fault() as witness");
 	mark_pages(start, npages, 600);
 	ASSERT_TRUE(make_numa_hints(_metadata, self->fd, start, npages));
-	EXPECT_LE(updates + npages, vmstat_value("numa_pte_updates"));
 	EXPECT_EQ(npages, count_mapped(start, npages));
 
 	for (call = RANGE_FAULT_TEST_PAGES;

@@ -50,12 +50,14 @@ static_assert(RANGE_FAULT_TEST_REQ_WRITE == HMM_MIRROR_PFN_REQ_WRITE);
 static_assert(RANGE_FAULT_TEST_PFN_MASK == HMM_MIRROR_PFN_PFN_MASK);
 
 /*
- * Layer 1: one request, with a subscription that lives as long as the call.
+ * Layer 1: one request. Its subscription outlives it, until the next request, so
+ * that a test can ask whether its answer is still true.
  */
 
 struct test_subscription {
 	struct mmu_interval_notifier notifier;
 	spinlock_t lock; /* what a driver protects its device page table with */
+	unsigned long sequence; /* of the answer */
 };
 
 static bool test_invalidate(struct mmu_interval_notifier *notifier,
@@ -75,10 +77,32 @@ static const struct mmu_interval_notifier_ops test_notifier_ops = {
 	.invalidate = test_invalidate,
 };
 
+/* An open file: the last request, and a mirror. */
+struct test_file {
+	/*
+	 * Read for the calls that use what follows, write to make or end it:
+	 * two threads may populate one mirror at a time.
+	 */
+	struct rw_semaphore lock;
+	struct test_subscription *kept;
+	struct hmm_mirror mirror;
+	bool has_mirror;
+
+	/* The rest belongs to the callbacks and is under the mirror's lock. */
+	bool registered;
+	unsigned long start;
+	unsigned long end;
+	unsigned long *table; /* one word per page, as in hmm_pfns; 0: nothing */
+	unsigned int map_error;
+	unsigned int map_error_after;
+	unsigned int next_event;
+	struct range_fault_test_record record;
+};
+
 /* Everything one RANGE_FAULT_TEST_RANGE needs until it returns. */
 struct test_request {
 	struct range_fault_test_range args;
-	struct test_subscription subscription;
+	struct test_subscription *subscription;
 	struct hmm_mirror_range range;
 	struct hmm_mirror_extents extents;
 	unsigned long *words;
@@ -119,7 +143,7 @@ static int test_call_kernel(struct test_request *request)
 {
 	struct range_fault_test_range *args = &request->args;
 	struct hmm_range range = {
-		.notifier = &request->subscription.notifier,
+		.notifier = &request->subscription->notifier,
 		.notifier_seq = request->range.notifier_seq,
 		.start = args->start,
 		.end = args->end,
@@ -219,7 +243,7 @@ static int test_call_once(struct test_request *request)
 static int test_call(struct test_request *request)
 {
 	struct range_fault_test_range *args = &request->args;
-	struct test_subscription *subscription = &request->subscription;
+	struct test_subscription *subscription = request->subscription;
 	unsigned long deadline = jiffies + msecs_to_jiffies(args->timeout_ms);
 	int ret;
 
@@ -258,6 +282,7 @@ static int test_subscribe(struct test_request *request)
 	struct range_fault_test_range *args = &request->args;
 	unsigned long start = args->start & PAGE_MASK;
 	unsigned long length = PAGE_SIZE;
+	int err;
 
 	if (args->flags & RANGE_FAULT_TEST_INTERVAL) {
 		start = args->interval_start;
@@ -269,10 +294,17 @@ static int test_subscribe(struct test_request *request)
 		 */
 		length = (((args->end - 1) | ~PAGE_MASK) + 1) - start;
 	}
-	spin_lock_init(&request->subscription.lock);
-	return mmu_interval_notifier_insert(&request->subscription.notifier,
-					    current->mm, start, length,
-					    &test_notifier_ops);
+	request->subscription = kzalloc(sizeof(*request->subscription),
+					GFP_KERNEL_ACCOUNT);
+	if (!request->subscription)
+		return -ENOMEM;
+	spin_lock_init(&request->subscription->lock);
+	err = mmu_interval_notifier_insert(&request->subscription->notifier,
+					   current->mm, start, length,
+					   &test_notifier_ops);
+	if (err)
+		kfree(request->subscription);
+	return err;
 }
 
 static int test_copy_words_in(struct test_request *request)
@@ -370,7 +402,38 @@ static bool test_range_args_valid(const struct range_fault_test_range *args)
 	return true;
 }
 
-static int test_range(struct range_fault_test_range __user *user_args)
+/* @subscription, if any, takes the place of that of the request before. */
+static void test_keep_subscription(struct test_file *file,
+				   struct test_subscription *subscription)
+{
+	down_write(&file->lock);
+	swap(file->kept, subscription);
+	up_write(&file->lock);
+	if (!subscription)
+		return;
+	mmu_interval_notifier_remove(&subscription->notifier);
+	kfree(subscription);
+}
+
+static int test_is_stale(struct test_file *file, __u32 __user *user_stale)
+{
+	struct test_subscription *subscription;
+	bool stale = true;
+
+	down_read(&file->lock);
+	subscription = file->kept;
+	if (subscription) {
+		spin_lock(&subscription->lock);
+		stale = mmu_interval_read_retry(&subscription->notifier,
+						subscription->sequence);
+		spin_unlock(&subscription->lock);
+	}
+	up_read(&file->lock);
+	return put_user(stale, user_stale);
+}
+
+static int test_range(struct test_file *file,
+		      struct range_fault_test_range __user *user_args)
 {
 	struct test_request *request;
 	int ret;
@@ -414,14 +477,15 @@ static int test_range(struct range_fault_test_range __user *user_args)
 	if (ret)
 		goto out_free_arrays;
 
-	request->range.notifier = &request->subscription.notifier;
+	request->range.notifier = &request->subscription->notifier;
 	request->range.start = request->args.start;
 	request->range.end = request->args.end;
 	request->range.hmm_pfns = request->words;
 	request->range.default_flags = request->args.default_flags;
 	request->range.pfn_flags_mask = request->args.pfn_flags_mask;
 	request->args.error = -test_call(request);
-	mmu_interval_notifier_remove(&request->subscription.notifier);
+	request->subscription->sequence = request->range.notifier_seq;
+	test_keep_subscription(file, request->subscription);
 
 	if (WARN_ON(request->extents.nr > request->extents.capacity))
 		request->extents.nr = 0;
@@ -445,26 +509,6 @@ out_free_request:
 /*
  * Layer 2: a mirror whose device page table is an array.
  */
-
-struct test_file {
-	struct hmm_mirror mirror;
-	/*
-	 * Read for the calls that use the mirror, write to make or end it: two
-	 * threads may populate one mirror at a time.
-	 */
-	struct rw_semaphore lock;
-	bool has_mirror;
-
-	/* The rest belongs to the callbacks and is under the mirror's lock. */
-	bool registered;
-	unsigned long start;
-	unsigned long end;
-	unsigned long *table; /* one word per page, as in hmm_pfns; 0: nothing */
-	unsigned int map_error;
-	unsigned int map_error_after;
-	unsigned int next_event;
-	struct range_fault_test_record record;
-};
 
 static struct test_file *test_mirror_file(struct hmm_mirror *mirror)
 {
@@ -849,6 +893,7 @@ static int test_release(struct inode *inode, struct file *filp)
 {
 	struct test_file *file = filp->private_data;
 
+	test_keep_subscription(file, NULL);
 	test_end_mirror(file);
 	kfree(file);
 	return 0;
@@ -862,7 +907,9 @@ static long test_ioctl(struct file *filp, unsigned int command,
 
 	switch (command) {
 	case RANGE_FAULT_TEST_RANGE:
-		return test_range(user_args);
+		return test_range(file, user_args);
+	case RANGE_FAULT_TEST_IS_STALE:
+		return test_is_stale(file, user_args);
 	case RANGE_FAULT_TEST_REGISTER:
 		return test_register(file, user_args);
 	case RANGE_FAULT_TEST_UNREGISTER:

@@ -275,5 +275,11 @@ struct range_fault_test_record {
 	_IOW(RANGE_FAULT_TEST_IOCTL_TYPE, 0x84, struct range_fault_test_read)
 #define RANGE_FAULT_TEST_RECORD \
 	_IOR(RANGE_FAULT_TEST_IOCTL_TYPE, 0x85, struct range_fault_test_record)
+/*
+ * Whether the answer to the last RANGE_FAULT_TEST_RANGE of this open file has
+ * been invalidated since.
+ */
+#define RANGE_FAULT_TEST_IS_STALE \
+	_IOR(RANGE_FAULT_TEST_IOCTL_TYPE, 0x86, __u32)
 
 #endif /* RANGE_FAULT_TEST_H */
