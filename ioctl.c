@@ -406,8 +406,7 @@ static int report_chunk(struct range_job *job)
 		int err = report_extent(&job->report, &job->extents.array[i]);
 
 		if (err) {
-			if (err == -ENOSPC)
-				job->range.start = job->extents.array[i].addr;
+			job->range.start = job->extents.array[i].addr;
 			return err;
 		}
 	}
@@ -438,6 +437,23 @@ static int collect_chunk(struct range_job *job)
 	return err == -EBUSY ? -ETIMEDOUT : err;
 }
 
+/*
+ * Copies out what is staged. Extents that do not reach the caller's array have
+ * not been reported: neither are they counted nor does the call end after them.
+ */
+static int end_report(struct range_job *job,
+		      struct hmm_mirror_range_args *args)
+{
+	struct extent_report *report = &job->report;
+
+	if (!flush_staged(report, 0))
+		return 0;
+	report->nr -= report->nr_staged;
+	job->range.start = report->staged[0].addr;
+	args->fault_addr = 0;
+	return -EFAULT;
+}
+
 /* Serves the call and fills in the output fields of @args. */
 static int run_range_job(struct range_job *job,
 			 struct hmm_mirror_range_args *args)
@@ -460,8 +476,8 @@ static int run_range_job(struct range_job *job,
 	}
 	if (err == -ENOSPC)
 		err = 0;
-	if (job->reporting && flush_staged(&job->report, 0))
-		err = -EFAULT;
+	if (job->reporting)
+		err = end_report(job, args) ?: err;
 	args->nr_extents = job->report.nr;
 	args->next = job->range.start;
 	args->nanoseconds = ktime_get_ns() - begin;
