@@ -282,7 +282,8 @@ struct hmm_mirror;
  *	Rules as for @unmap
  * @release: optional; the address space is going away (process exit or
  *	execve()). Everything has been unmapped before. Called at most once, with
- *	the mirror's lock held. The mirror must still be unregistered
+ *	the mirror's lock held, and as the last callback. The mirror must still
+ *	be unregistered
  */
 struct hmm_mirror_ops {
 	int (*map)(struct hmm_mirror *mirror,

@@ -39,12 +39,18 @@ static void tell_driver(struct hmm_mirror *mirror,
 
 	trace_hmm_mirror_invalidate(start, end, range->event,
 				    mirror->notifier.invalidate_seq);
+	/*
+	 * After release the mappings are still to be torn down, and reclaim may
+	 * come across them. Nothing of them is on the device any more.
+	 */
+	if (mirror->released)
+		return;
 	if (mirror->ops->migrate && own_migration(mirror, range))
 		mirror->ops->migrate(mirror, start, end);
 	else
 		mirror->ops->unmap(mirror, start, end, range->event);
 
-	if (range->event == MMU_NOTIFY_RELEASE && !mirror->released) {
+	if (range->event == MMU_NOTIFY_RELEASE) {
 		mirror->released = true;
 		if (mirror->ops->release)
 			mirror->ops->release(mirror);
