@@ -110,7 +110,7 @@ static const struct mmu_interval_notifier_ops notifier_ops = {
  * Context: sleeps.
  *
  * Return: 0, -EINVAL (misaligned, empty or wrapping range, no @ops->unmap),
- * -EOVERFLOW (range beyond what an interval can hold), -ENOMEM, or -EINTR.
+ * -EOVERFLOW (the address past the range is 2^64), -ENOMEM, or -EINTR.
  */
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm,
 			unsigned long start, unsigned long length,
@@ -121,6 +121,9 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm,
 	if (!PAGE_ALIGNED(start) || !PAGE_ALIGNED(length) || !length ||
 	    start + length - 1 < start || !ops->unmap)
 		return -EINVAL;
+	/* Callbacks are told the address past an interval. */
+	if (start + length < start)
+		return -EOVERFLOW;
 
 	mirror->ops = ops;
 	mirror->released = false;
