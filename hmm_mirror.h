@@ -373,7 +373,8 @@ static inline void hmm_mirror_unlock(struct hmm_mirror *mirror)
  * hmm_mirror_sequence() - sequence number of the last invalidation
  * @mirror: registered mirror, its lock held (as in every callback)
  *
- * Return: a number that is another one after each invalidation of the mirror.
+ * Return: a number that grows with invalidations of the mirror. Those that
+ * overlap in time have the same.
  */
 static inline unsigned long hmm_mirror_sequence(struct hmm_mirror *mirror)
 {

@@ -259,7 +259,8 @@ enum hmm_mirror_event_kind {
  * @start:	first address invalidated, clipped to the watch
  * @end:	first address past it
  * @sequence:	the watch's invalidation sequence number: an extent collected
- *		before the event is stale after it
+ *		before the event is stale after it. It grows, but events of
+ *		invalidations that overlap in time have the same
  * @lost:	HMM_MIRROR_EVENT_LOST: events dropped at this point of the
  *		stream; otherwise 0
  *
