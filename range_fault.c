@@ -371,6 +371,9 @@ static int range_fault_unlocked(struct hmm_mirror_range *range,
 	begin_request(range, extents);
 	if (!request_valid(range, extents))
 		return end_request(&walk, -EINVAL);
+	/* Whoever calls again and again for a long range must end too. */
+	if (fatal_signal_pending(current))
+		return end_request(&walk, -EINTR);
 
 	for (;;) {
 		range->notifier_seq = mmu_interval_read_begin(range->notifier);
