@@ -109,7 +109,7 @@ static int device_fault(struct transfer *transfer, unsigned long addr)
 	if (!transfer->flags && transfer->missed == addr + 1)
 		return -ENOENT;
 	transfer->missed = addr + 1;
-	transfer->populated = min(transfer->end, addr + DMIRROR_WINDOW);
+	transfer->populated = addr + min(transfer->end - addr, DMIRROR_WINDOW);
 	return dmirror_populate(transfer->client, addr, transfer->populated,
 				transfer->flags, transfer->timeout);
 }
@@ -247,11 +247,13 @@ static int check_exclusive(struct dmirror_client *client,
 	bool exclusive = false;
 
 	while (addr < end && !exclusive) {
-		unsigned long next = min(end, ALIGN(addr + 1, PMD_SIZE));
+		unsigned long next;
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		hmm_mirror_lock(&client->mirror);
+		addr = dmirror_table_next(client, addr, end);
+		next = min(end - 1, addr | ~PMD_MASK) + 1;
 		for (; addr < next && !exclusive; addr += PAGE_SIZE)
 			exclusive = dmirror_table_get(client, addr) &
 				    DMIRROR_ENTRY_EXCLUSIVE;

@@ -38,7 +38,7 @@
 /* "mm/zone_device: rename page_free callback to folio_free", v6.19 */
 #ifdef DMIRROR_HAVE_FOLIO_FREE
 #define COMPAT_PAGE_FREE(function)	.folio_free = function
-typedef struct folio compat_free_arg;
+#define COMPAT_FREE_ARG		struct folio
 
 static inline struct page *compat_freed_page(struct folio *folio)
 {
@@ -51,7 +51,7 @@ static inline unsigned long compat_freed_pages(struct folio *folio)
 }
 #else
 #define COMPAT_PAGE_FREE(function)	.page_free = function
-typedef struct page compat_free_arg;
+#define COMPAT_FREE_ARG		struct page
 
 static inline struct page *compat_freed_page(struct page *page)
 {

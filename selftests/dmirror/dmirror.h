@@ -126,6 +126,8 @@ void dmirror_table_init(struct dmirror_page_table *table);
 void dmirror_table_destroy(struct dmirror_page_table *table);
 unsigned long dmirror_table_get(struct dmirror_client *client,
 				unsigned long addr);
+unsigned long dmirror_table_next(struct dmirror_client *client,
+				 unsigned long addr, unsigned long end);
 int dmirror_table_set(struct dmirror_client *client, unsigned long addr,
 		      unsigned long entry);
 int dmirror_populate(struct dmirror_client *client, unsigned long start,

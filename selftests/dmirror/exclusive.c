@@ -63,6 +63,15 @@ static int split(struct dmirror_client *client, unsigned long addr)
 	return err;
 }
 
+/* In this way faults are taken without mmap_lock held. */
+static int fault_in(struct dmirror_client *client, unsigned long start,
+		    unsigned long end)
+{
+	return dmirror_populate(client, start, end,
+				HMM_MIRROR_PFN_REQ_FAULT |
+				HMM_MIRROR_PFN_REQ_WRITE, 0);
+}
+
 static int take_window(struct dmirror_client *client, unsigned long start,
 		       unsigned long end)
 {
@@ -70,10 +79,7 @@ static int take_window(struct dmirror_client *client, unsigned long start,
 	unsigned long addr = start;
 	int err;
 
-	/* In this way faults are taken without mmap_lock held. */
-	err = dmirror_populate(client, start, end,
-			       HMM_MIRROR_PFN_REQ_FAULT |
-			       HMM_MIRROR_PFN_REQ_WRITE, 0);
+	err = fault_in(client, start, end);
 	while (!err && addr < end) {
 		if (addr == start || IS_ALIGNED(addr, PMD_SIZE) || attempt)
 			err = split(client, addr);
@@ -84,7 +90,14 @@ static int take_window(struct dmirror_client *client, unsigned long start,
 			attempt = 0;
 		} else if ((err == -EBUSY || err == -EAGAIN) &&
 			   ++attempt < ATTEMPTS) {
-			err = 0;
+			/*
+			 * What the attempt has changed in the page table is
+			 * told to this mirror as well: a huge page was split,
+			 * a page has come from device memory. And the page may
+			 * be exclusive already, which to fault ends: do it now,
+			 * so that the next attempt changes nothing else.
+			 */
+			err = fault_in(client, addr, addr + PAGE_SIZE);
 		}
 		if (fatal_signal_pending(current))
 			err = -EINTR;
@@ -115,7 +128,7 @@ int dmirror_make_exclusive(struct dmirror_client *client, unsigned long start,
 	if (!mmget_not_zero(client->mm))
 		return -ESRCH;
 	while (!err && start < end) {
-		unsigned long next = min(end, start + DMIRROR_WINDOW);
+		unsigned long next = start + min(end - start, DMIRROR_WINDOW);
 
 		err = take_window(client, start, next);
 		start = next;

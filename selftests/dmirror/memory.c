@@ -97,7 +97,10 @@ static bool alloc_backing(struct dmirror_chunk *chunk, unsigned long first,
 	if (order && alloc_backing_at_once(chunk, first, order))
 		return true;
 	for (i = 0; i < 1UL << order; i++) {
-		struct page *page = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT);
+		/* It is no reason to kill anybody: the page stays where it is. */
+		struct page *page = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT |
+					       __GFP_RETRY_MAYFAIL |
+					       __GFP_NOWARN);
 
 		if (!page) {
 			free_backing(chunk, first, i);
@@ -131,7 +134,7 @@ static void put_pages(struct dmirror_chunk *chunk, unsigned long first,
 }
 
 /* The kernel's callback: the last reference to a device page is gone. */
-static void free_device_page(compat_free_arg *arg)
+static void free_device_page(COMPAT_FREE_ARG *arg)
 {
 	struct page *page = compat_freed_page(arg);
 	unsigned long npages = compat_freed_pages(arg);

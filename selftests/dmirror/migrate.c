@@ -436,6 +436,8 @@ void dmirror_migrate_evict(struct dmirror_device *device, unsigned long pfn,
  *
  * A page that is being migrated already, or is busy, is no error: the CPU tries
  * again.
+ *
+ * Return: 0, VM_FAULT_OOM or VM_FAULT_SIGBUS.
  */
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *fault)
 {

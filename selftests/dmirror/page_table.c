@@ -25,7 +25,7 @@ static unsigned long *entry_of(struct dmirror_page_table *table,
 	return leaf ? &leaf->entries[(addr & ~PMD_MASK) >> PAGE_SHIFT] : NULL;
 }
 
-/* Clears [@start, @end), however long that is: only what there is is visited. */
+/* Clears [@start, @end), however long that is: it visits only tables there are. */
 static void clear_range(struct dmirror_page_table *table, unsigned long start,
 			unsigned long end)
 {
@@ -141,6 +141,25 @@ unsigned long dmirror_table_get(struct dmirror_client *client,
 	unsigned long *entry = entry_of(&client->table, addr);
 
 	return entry ? *entry : 0;
+}
+
+/**
+ * dmirror_table_next() - skip addresses for which there is no table
+ * @client: client, its mirror's lock held
+ * @addr: first address
+ * @end: end of the range
+ *
+ * Return: the first address from @addr on that may have an entry, or @end.
+ */
+unsigned long dmirror_table_next(struct dmirror_client *client,
+				 unsigned long addr, unsigned long end)
+{
+	unsigned long index = addr >> PMD_SHIFT;
+
+	if (!xa_find(&client->table.leaves, &index, (end - 1) >> PMD_SHIFT,
+		     XA_PRESENT))
+		return end;
+	return max(addr, index << PMD_SHIFT);
 }
 
 /**

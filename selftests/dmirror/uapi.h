@@ -55,7 +55,7 @@ struct hmm_dmirror_cmd {
 #define HMM_DMIRROR_READ_UNLOCKED	_IOWR('H', 0x09, struct hmm_dmirror_cmd)
 
 /* The next allocation of a huge page for a migration fails. */
-#define HMM_DMIRROR_FLAG_FAIL_ALLOC	(1ULL << 0)
+#define HMM_DMIRROR_FLAG_FAIL_ALLOC	0x1
 
 /*
  * The bytes of SNAPSHOT. READ or WRITE, with PMD or PUD for the size of the
