@@ -5,6 +5,7 @@
 # place of the kernel's test driver. Nothing may be skipped: the guest has all they
 # ask for.
 
+# shellcheck disable=SC3040 # it is busybox that runs this
 set -o pipefail
 program=/guest/hmm-tests
 output=/tmp/hmm_tests.tap
