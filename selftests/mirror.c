@@ -1577,8 +1577,15 @@ static bool storm_begin(struct storm *storm, struct storm_thread *threads)
 
 TEST_F_TIMEOUT(mirror, storm, 180)
 {
-	/* Long enough that a populate is through when it may go on. */
-	const struct mirror_test_knobs knobs = { .unmap_delay_us = 50 };
+	/*
+	 * While one populate is in map, an invalidation and then another
+	 * populate come to wait for the lock: what the latter has collected is
+	 * stale when its turn comes.
+	 */
+	const struct mirror_test_knobs knobs = {
+		.map_delay_us = 500,
+		.unmap_delay_us = 50,
+	};
 	static struct storm_thread threads[STORM_CHANGERS + STORM_POPULATORS];
 	static struct storm storm;
 	size_t compared = 0;
@@ -1592,7 +1599,7 @@ TEST_F_TIMEOUT(mirror, storm, 180)
 	for (end = seconds_now() + 5; seconds_now() < end;) {
 		struct comparison found;
 
-		sleep_ms(60);
+		sleep_ms(30);
 		pthread_rwlock_wrlock(&storm.rest);
 		ASSERT_TRUE(compare(self->fd, device, storm.start, STORM_PAGES,
 				    &found));
