@@ -250,7 +250,7 @@ struct mirror_test_move {
 	__u32 nr_isolated;
 };
 
-#define MIRROR_TEST_MOVE_MAX	64
+#define MIRROR_TEST_MOVE_MAX	32
 
 #define MIRROR_TEST_IOCTL_TYPE	0xE2
 #define MIRROR_TEST_REGISTER \

@@ -6,7 +6,7 @@
 # guest does: check, demo or shell. The DIRECTORYs' contents are put on top.
 #
 # From the environment: what fetch_kernel.sh printed, and for "check"
-#	TESTS	which programs, as globs that match any part of a name
+#	TESTS	which programs, as full names, or globs that match part of a name
 #	ARGS	options for each of them
 
 set -eu
@@ -51,7 +51,7 @@ add_module()
 	printf '%s\n' "$name $parameters" >>"$root/modules/$list"
 }
 
-# is_wanted PROGRAM: does $TESTS ask for it?
+# is_wanted PROGRAM: does $TESTS ask for it? A program's full name means it alone.
 is_wanted()
 (
 	set -f
@@ -61,6 +61,10 @@ is_wanted()
 	[ $# -gt 1 ] || exit 0
 	shift
 	for pattern; do
+		if [ -e "$out/tests/$pattern" ]; then
+			[ "$program" != "$pattern" ] || exit 0
+			continue
+		fi
 		# shellcheck disable=SC2254 # it is a pattern
 		case $program in
 		*$pattern*) exit 0 ;;
