@@ -18,8 +18,9 @@ void event_queue_init(struct event_queue *queue)
  */
 int event_queue_allocate(struct event_queue *queue, unsigned int capacity)
 {
+	/* How many is the administrator's choice: no warning if it is too many. */
 	queue->ring = kvcalloc(capacity, sizeof(*queue->ring),
-			       GFP_KERNEL_ACCOUNT);
+			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!queue->ring)
 		return -ENOMEM;
 	queue->capacity = capacity;
