@@ -829,7 +829,7 @@ static ssize_t read_events(struct device_file *file, char __user *user,
 	ssize_t done = 0;
 
 	if (mutex_lock_interruptible(&file->read_lock))
-		return -EINTR;
+		return -ERESTARTSYS;
 	while (count - done >= sizeof(*events)) {
 		size_t room = (count - done) / sizeof(*events);
 		unsigned int nr;
