@@ -64,11 +64,20 @@ static inline pud_t compat_pudp_get(pud_t *pudp)
 #endif
 }
 
-/* "mm: provide mm_struct and address to huge_ptep_get()", v6.11 */
+/*
+ * "mm: provide mm_struct and address to huge_ptep_get()", v6.11. Where the
+ * architecture has a function of its own it is not exported; all it adds to a
+ * plain read, except on s390, is the accessed and dirty bits of the entry's parts.
+ */
+#if defined(CONFIG_S390) && defined(CONFIG_HUGETLB_PAGE)
+#error "hugetlb entries cannot be read by a module on s390"
+#endif
 static inline pte_t compat_huge_ptep_get(struct mm_struct *mm,
 					 unsigned long addr, pte_t *ptep)
 {
-#ifdef HMM_MIRROR_HAVE_HUGE_PTEP_GET_MM
+#ifdef __HAVE_ARCH_HUGE_PTEP_GET
+	return ptep_get(ptep);
+#elif defined(HMM_MIRROR_HAVE_HUGE_PTEP_GET_MM)
 	return huge_ptep_get(mm, addr, ptep);
 #else
 	return huge_ptep_get(ptep);
@@ -307,9 +316,9 @@ static inline struct compat_swap_entry compat_decode_pmd(pmd_t pmd)
 #endif /* !HMM_MIRROR_HAVE_LEAFOPS */
 
 /*
- * Owner of the device memory that @pfn is part of. The entry that names @pfn
- * has been read under the RCU read lock, or under mmap_lock with an interval
- * notifier registered: the device cannot be gone before the entry is.
+ * Owner of the device memory that @pfn is part of. The entry that names @pfn has
+ * been read in the RCU read-side section this is called in: drivers evict their
+ * pages before memunmap_pages(), which then waits for such sections.
  *
  * "mm: allow compound zone device pages", v6.15, moved the pgmap to the folio.
  */

@@ -21,6 +21,7 @@
 #define HMM_MIRROR_H
 
 #include <linux/bits.h>
+#include <linux/build_bug.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -48,17 +49,18 @@
  *  HMM_MIRROR_PFN_P2PDMA: it is peer-to-peer memory mapped through the host bridge
  *  HMM_MIRROR_PFN_P2PDMA_BUS: it is peer-to-peer memory at its bus address
  */
-#define HMM_MIRROR_PFN_VALID		BIT_ULL(63)
-#define HMM_MIRROR_PFN_WRITE		BIT_ULL(62)
-#define HMM_MIRROR_PFN_ERROR		BIT_ULL(61)
-#define HMM_MIRROR_PFN_DMA_MAPPED	BIT_ULL(60)
-#define HMM_MIRROR_PFN_P2PDMA		BIT_ULL(59)
-#define HMM_MIRROR_PFN_P2PDMA_BUS	BIT_ULL(58)
+static_assert(BITS_PER_LONG == 64, "hmm_mirror is for 64-bit kernels");
+#define HMM_MIRROR_PFN_VALID		BIT(63)
+#define HMM_MIRROR_PFN_WRITE		BIT(62)
+#define HMM_MIRROR_PFN_ERROR		BIT(61)
+#define HMM_MIRROR_PFN_DMA_MAPPED	BIT(60)
+#define HMM_MIRROR_PFN_P2PDMA		BIT(59)
+#define HMM_MIRROR_PFN_P2PDMA_BUS	BIT(58)
 #define HMM_MIRROR_PFN_ORDER_SHIFT	53
-#define HMM_MIRROR_PFN_ORDER_MASK	GENMASK_ULL(57, 53)
-#define HMM_MIRROR_PFN_REQ_FAULT	BIT_ULL(52)
-#define HMM_MIRROR_PFN_REQ_WRITE	BIT_ULL(51)
-#define HMM_MIRROR_PFN_PFN_MASK		GENMASK_ULL(40, 0)
+#define HMM_MIRROR_PFN_ORDER_MASK	GENMASK(57, 53)
+#define HMM_MIRROR_PFN_REQ_FAULT	BIT(52)
+#define HMM_MIRROR_PFN_REQ_WRITE	BIT(51)
+#define HMM_MIRROR_PFN_PFN_MASK		GENMASK(40, 0)
 
 #define HMM_MIRROR_PFN_REQ_FLAGS \
 	(HMM_MIRROR_PFN_REQ_FAULT | HMM_MIRROR_PFN_REQ_WRITE)
@@ -207,7 +209,8 @@ enum hmm_mirror_entry {
  * struct hmm_mirror_extent - a run of pages that are alike
  * @addr: first virtual address
  * @npages: number of base pages
- * @pfn: page frame number of the first page, the others follow; 0 unless VALID
+ * @pfn: page frame number of the first page, the others follow; 0 unless VALID,
+ *	or if hmm_mirror_extents.without_pfns
  * @flags: HMM_MIRROR_PFN_VALID, _WRITE, _ERROR as in an hmm_pfns word
  * @order: order at which the CPU maps the pages, in base pages
  * @node: NUMA node of the memory, NUMA_NO_NODE unless VALID
@@ -231,6 +234,8 @@ struct hmm_mirror_extent {
  * struct hmm_mirror_extents - where the extent calls put their answer
  * @array: caller's array
  * @capacity: its number of elements, at least 1
+ * @without_pfns: leave the PFNs out: @pfn is 0 everywhere, and pages of an extent
+ *	need not be physically contiguous
  * @nr: out: elements filled
  * @next: out: first address that is not covered by @array. Less than
  *	hmm_mirror_range.end if the array was full: set range.start to it and
@@ -239,6 +244,7 @@ struct hmm_mirror_extent {
 struct hmm_mirror_extents {
 	struct hmm_mirror_extent *array;
 	unsigned int capacity;
+	bool without_pfns;
 	unsigned int nr;
 	unsigned long next;
 };
@@ -262,18 +268,18 @@ struct hmm_mirror;
  *	along so that a driver can clear what it had there. All of them are true
  *	at that moment and stay so until @unmap is called for them. Called with
  *	the mirror's lock held, so it must not allocate memory in a way that
- *	reclaims (no GFP_KERNEL), fault, or take mmap_lock. Return 0, or an errno
- *	that hmm_mirror_populate() passes on
+ *	reclaims (no GFP_KERNEL), fault, or take mmap_lock or a page's lock.
+ *	Return 0, or an errno that hmm_mirror_populate() passes on
  * @unmap: pages of [@start, @end) are about to change or go away: stop every
  *	use of them by the device before returning. @event says why. The
  *	interval is clipped to the mirror. Called with the mirror's lock held;
  *	may sleep, except that the OOM reaper waits for it: do not wait for
- *	memory or for another lock that is held while memory is allocated. A
- *	page that the device has written to is marked dirty
- *	(set_page_dirty_lock() sleeps on the page's lock, set_page_dirty() does
- *	not) before it returns: the CPU's entry may be writable and clean, and
- *	the page then be dropped instead of written out. Must not call
- *	hmm_mirror_*() functions other than hmm_mirror_sequence()
+ *	memory or for another lock that is held while memory is allocated. Nor
+ *	for a page's lock: some callers hold one (reclaim, migration). A page
+ *	that the device has written to is marked dirty with set_page_dirty(),
+ *	which takes none, before it returns: the CPU's entry may be writable and
+ *	clean, and the page then be dropped instead of written out. Must not
+ *	call hmm_mirror_*() functions other than hmm_mirror_sequence()
  * @migrate: optional; called instead of @unmap when pages of [@start, @end) are
  *	moved by a migrate_vma with the mirror's own @dev_private_owner as
  *	pgmap_owner. For drivers that know, in this place, that they have taken
@@ -339,12 +345,45 @@ struct hmm_mirror_request {
 	unsigned long nr_restarts;
 };
 
-int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm,
-			unsigned long start, unsigned long length,
-			const struct hmm_mirror_ops *ops);
+int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
+			      unsigned long start, unsigned long length,
+			      const struct hmm_mirror_ops *ops,
+			      struct lock_class_key *key);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
 int hmm_mirror_populate(struct hmm_mirror *mirror,
 			struct hmm_mirror_request *request);
+
+/**
+ * hmm_mirror_register() - subscribe to a range of an address space
+ * @mirror: memory for the mirror, in the driver's own struct;
+ *	@mirror->dev_private_owner is set, the rest need not be initialised
+ * @mm: the address space; the caller has a reference to its users (mmget(), or
+ *	it is current->mm)
+ * @start: first virtual address, page aligned
+ * @length: bytes, a multiple of PAGE_SIZE
+ * @ops: callbacks; @ops->unmap is required. They can be called before this
+ *	function returns
+ *
+ * The mirror keeps the mm_struct alive but not the memory: process exit is not
+ * delayed. It does not follow fork(): the child's memory is not mirrored. For
+ * lockdep the locks of all mirrors registered by one line of code are of one
+ * class.
+ *
+ * Locking: none of the mm's locks may be held (the first registration for an mm
+ * takes mmap_lock for writing), nor the lock of any mirror.
+ * Context: sleeps.
+ *
+ * Return: 0, -EINVAL (misaligned, empty or wrapping range, no @ops->unmap),
+ * -EOVERFLOW (the address past the range is 2^64), -ENOMEM, or, only from the
+ * first registration for an mm, -EINTR (any signal is pending).
+ */
+#define hmm_mirror_register(mirror, mm, start, length, ops)		\
+({									\
+	static struct lock_class_key hmm_mirror_key;			\
+									\
+	hmm_mirror_register_class(mirror, mm, start, length, ops,	\
+				  &hmm_mirror_key);			\
+})
 
 /**
  * hmm_mirror_lock() - keep the mirror's callbacks out
@@ -353,7 +392,8 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
  * While held neither map, unmap nor release runs, so what @ops->map was given
  * and @ops->unmap has not taken back is true: the place to read a device page
  * table that the callbacks maintain. The rules of @ops->map hold: no fault, no
- * reclaiming allocation, no mmap_lock. Sleeps.
+ * reclaiming allocation, no mmap_lock, no page's lock. The order of locks is
+ * mmap_lock, page lock, mirror lock. Sleeps.
  */
 static inline void hmm_mirror_lock(struct hmm_mirror *mirror)
 {
@@ -391,7 +431,10 @@ static inline unsigned long hmm_mirror_sequence(struct hmm_mirror *mirror)
  * it, take hmm_mirror_lock() and ask hmm_mirror_read_retry(); only if that is
  * false the device may be programmed, before the lock is released. Pass the
  * mirror itself as owner to make_device_exclusive(): its own invalidation is
- * then not counted against it, while every other mirror is told.
+ * then not counted against it, while every other mirror is told. Nor is it
+ * counted against a hmm_mirror_populate() of the same pages that runs at the same
+ * time, which may map them over the exclusive entry: a driver that uses both
+ * serialises them.
  *
  * Context: sleeps until a running invalidation of the mirror has ended.
  *

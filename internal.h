@@ -6,6 +6,7 @@
 #ifndef HMM_MIRROR_INTERNAL_H
 #define HMM_MIRROR_INTERNAL_H
 
+#include <linux/atomic.h>
 #include <linux/pagewalk.h>
 #include <linux/percpu.h>
 
@@ -79,8 +80,6 @@ void hmm_mirror_device_unregister(void);
  * @invalidations: invalidations of subscribed ranges
  * @events: events queued to readers
  * @events_lost: events dropped because a queue was full
- * @open_files: open files, this CPU's share of the sum
- * @subscriptions: subscribed ranges, this CPU's share of the sum
  *
  * One per CPU; only the sum over all CPUs means something.
  */
@@ -93,8 +92,6 @@ struct hmm_mirror_counters {
 	u64 invalidations;
 	u64 events;
 	u64 events_lost;
-	u64 open_files;
-	u64 subscriptions;
 };
 
 DECLARE_PER_CPU(struct hmm_mirror_counters, hmm_mirror_counters);
@@ -102,7 +99,9 @@ DECLARE_PER_CPU(struct hmm_mirror_counters, hmm_mirror_counters);
 #define hmm_mirror_count(counter, amount) \
 	this_cpu_add(hmm_mirror_counters.counter, amount)
 
-/* stats.c */
+/* stats.c: what there is now, not over time */
+extern atomic_long_t hmm_mirror_open_files;
+extern atomic_long_t hmm_mirror_subscriptions;
 void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum);
 
 #endif /* HMM_MIRROR_INTERNAL_H */

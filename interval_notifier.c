@@ -92,29 +92,20 @@ static const struct mmu_interval_notifier_ops notifier_ops = {
 };
 
 /**
- * hmm_mirror_register() - subscribe to a range of an address space
- * @mirror: memory for the mirror, in the driver's own struct;
- *	@mirror->dev_private_owner is set, the rest need not be initialised
- * @mm: the address space; the caller has a reference to its users (mmget(), or
- *	it is current->mm)
- * @start: first virtual address, page aligned
- * @length: bytes, a multiple of PAGE_SIZE
- * @ops: callbacks; @ops->unmap is required. They can be called before this
- *	function returns
+ * hmm_mirror_register_class() - what hmm_mirror_register() calls
+ * @mirror: as there
+ * @mm: as there
+ * @start: as there
+ * @length: as there
+ * @ops: as there
+ * @key: lockdep class of the mirror's lock
  *
- * The mirror keeps the mm_struct alive but not the memory: process exit is not
- * delayed. It does not follow fork(): the child's memory is not mirrored.
- *
- * Locking: none of the mm's locks may be held (the first registration for an mm
- * takes mmap_lock for writing), nor mirror->lock of any mirror.
- * Context: sleeps.
- *
- * Return: 0, -EINVAL (misaligned, empty or wrapping range, no @ops->unmap),
- * -EOVERFLOW (the address past the range is 2^64), -ENOMEM, or -EINTR.
+ * Return: as hmm_mirror_register().
  */
-int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm,
-			unsigned long start, unsigned long length,
-			const struct hmm_mirror_ops *ops)
+int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
+			      unsigned long start, unsigned long length,
+			      const struct hmm_mirror_ops *ops,
+			      struct lock_class_key *key)
 {
 	int err;
 
@@ -127,17 +118,17 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm,
 
 	mirror->ops = ops;
 	mirror->released = false;
-	mutex_init(&mirror->lock);
+	__mutex_init(&mirror->lock, "hmm_mirror.lock", key);
 	err = mmu_interval_notifier_insert(&mirror->notifier, mm, start, length,
 					   &notifier_ops);
 	if (err) {
 		mutex_destroy(&mirror->lock);
 		return err;
 	}
-	hmm_mirror_count(subscriptions, 1);
+	atomic_long_inc(&hmm_mirror_subscriptions);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(hmm_mirror_register);
+EXPORT_SYMBOL_GPL(hmm_mirror_register_class);
 
 /**
  * hmm_mirror_unregister() - end a subscription
@@ -156,7 +147,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
 	mmu_interval_notifier_remove(&mirror->notifier);
 	mutex_destroy(&mirror->lock);
-	hmm_mirror_count(subscriptions, -1);
+	atomic_long_dec(&hmm_mirror_subscriptions);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
 
@@ -164,11 +155,13 @@ EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
 static bool time_is_up(const struct hmm_mirror_request *request,
 		       unsigned long deadline, unsigned long *left)
 {
+	unsigned long now = jiffies;
+
 	*left = 0;
 	if (!request->timeout)
 		return false;
-	*left = deadline - jiffies;
-	return time_after_eq(jiffies, deadline);
+	*left = deadline - now;
+	return time_after_eq(now, deadline);
 }
 
 /*
@@ -208,7 +201,8 @@ static int populate_chunk(struct hmm_mirror *mirror,
  *
  * Locking: the caller holds no lock that an invalidation takes, and not
  * mmap_lock. Calls for the same mirror may run at the same time. The process may
- * exit at any time.
+ * exit at any time; then the call may hold the last reference to its memory, and
+ * @ops->unmap and @ops->release run in the caller's context before it returns.
  * Context: sleeps.
  *
  * Return: 0, an errno of hmm_mirror_range_extents_unlocked() with
@@ -227,8 +221,8 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
 		.dev_private_owner = mirror->dev_private_owner,
 	};
 	struct hmm_mirror_extents extents = { .capacity = POPULATE_CHUNK };
-	unsigned long deadline = jiffies + request->timeout;
-	unsigned long left = request->timeout;
+	unsigned long left = min(request->timeout, MAX_JIFFY_OFFSET);
+	unsigned long deadline = jiffies + left;
 	bool stale;
 	int err;
 

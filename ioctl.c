@@ -120,12 +120,16 @@ static bool caller_is_opener(const struct device_file *file)
 	return current->mm == file->opener_mm;
 }
 
-/* The mirrored address space with a reference to its users; -ESRCH if none. */
+/*
+ * The mirrored address space with a reference to its users; -ESRCH if none,
+ * -EINTR on a fatal signal.
+ */
 static struct mm_struct *get_target_mm(struct device_file *file)
 {
 	struct mm_struct *mm;
 
-	mutex_lock(&file->lock);
+	if (mutex_lock_killable(&file->lock))
+		return ERR_PTR(-EINTR);
 	mm = file->target_mm;
 	if (!mmget_not_zero(mm))
 		mm = ERR_PTR(-ESRCH);
@@ -183,7 +187,8 @@ static long ioctl_info(struct device_file *file, void __user *user)
 		.max_watches = max_watches,
 		.max_events = max_events,
 	};
-	mutex_lock(&file->lock);
+	if (mutex_lock_killable(&file->lock))
+		return -EINTR;
 	info.task_size = file->target_mm->task_size;
 	mutex_unlock(&file->lock);
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ||
@@ -234,7 +239,10 @@ static long ioctl_attach(struct device_file *file, void __user *user)
 	if (IS_ERR(mm))
 		return PTR_ERR(mm);
 
-	mutex_lock(&file->lock);
+	if (mutex_lock_killable(&file->lock)) {
+		mmdrop(mm);
+		return -EINTR;
+	}
 	if (file->nr_watches)
 		err = -EBUSY;
 	else
@@ -245,24 +253,6 @@ static long ioctl_attach(struct device_file *file, void __user *user)
 }
 
 /* RANGE */
-
-/**
- * struct extent_report - extents on their way to the user's array
- * @user: the array
- * @capacity: its elements
- * @nr: elements in use, those that are still staged included
- * @staged: the last ones, in kernel memory
- * @nr_staged: how many; the last of them may still grow
- * @pfns_visible: as in struct device_file
- */
-struct extent_report {
-	struct hmm_mirror_extent_info __user *user;
-	u32 capacity;
-	u32 nr;
-	struct hmm_mirror_extent_info *staged;
-	unsigned int nr_staged;
-	bool pfns_visible;
-};
 
 static u32 extent_info_flags(unsigned long flags)
 {
@@ -301,12 +291,12 @@ ASSERT_KIND(BAD);
 static_assert(HMM_MIRROR_KIND_BAD + 1 == (int)HMM_MIRROR_NR_ENTRIES);
 
 static struct hmm_mirror_extent_info
-extent_info(const struct hmm_mirror_extent *extent, bool pfns_visible)
+extent_info(const struct hmm_mirror_extent *extent)
 {
 	return (struct hmm_mirror_extent_info){
 		.addr = extent->addr,
 		.npages = extent->npages,
-		.pfn = pfns_visible ? extent->pfn : 0,
+		.pfn = extent->pfn,
 		.flags = extent_info_flags(extent->flags),
 		.kind = extent->entry,
 		.order = extent->order,
@@ -314,68 +304,15 @@ extent_info(const struct hmm_mirror_extent *extent, bool pfns_visible)
 	};
 }
 
-/*
- * Without PFNs a border that is there only because physical memory is not
- * contiguous says something about PFNs: undo it.
- */
-static bool merge_hidden(struct hmm_mirror_extent_info *last,
-			 const struct hmm_mirror_extent_info *info)
-{
-	if (last->addr + (last->npages << PAGE_SHIFT) != info->addr ||
-	    last->flags != info->flags || last->kind != info->kind ||
-	    last->order != info->order || last->node != info->node)
-		return false;
-	last->npages += info->npages;
-	return true;
-}
-
-/* Copies all staged extents out, except the last @keep ones. */
-static int flush_staged(struct extent_report *report, unsigned int keep)
-{
-	unsigned int nr = report->nr_staged - keep;
-	u32 first = report->nr - report->nr_staged;
-
-	if (!nr)
-		return 0;
-	if (copy_to_user(report->user + first, report->staged,
-			 nr * sizeof(*report->staged)))
-		return -EFAULT;
-	memmove(report->staged, report->staged + nr,
-		keep * sizeof(*report->staged));
-	report->nr_staged = keep;
-	return 0;
-}
-
-/* Adds an extent; -ENOSPC if there is no room for it. */
-static int report_extent(struct extent_report *report,
-			 const struct hmm_mirror_extent *extent)
-{
-	struct hmm_mirror_extent_info info =
-		extent_info(extent, report->pfns_visible);
-
-	if (!report->pfns_visible && report->nr_staged &&
-	    merge_hidden(&report->staged[report->nr_staged - 1], &info))
-		return 0;
-	if (report->nr == report->capacity)
-		return -ENOSPC;
-	if (report->nr_staged == RANGE_CHUNK) {
-		int err = flush_staged(report, 1);
-
-		if (err)
-			return err;
-	}
-	report->staged[report->nr_staged++] = info;
-	report->nr++;
-	return 0;
-}
-
 /**
  * struct range_job - a RANGE call being served
  * @mirror: notices invalidations while extents are collected
  * @range: the request for the layer below; @range.start moves along
  * @extents: chunk being collected
- * @report: where the extents go; not used if nothing is to be reported
- * @reporting: @report is used
+ * @infos: the chunk as the caller gets it
+ * @user: the caller's array
+ * @capacity: elements of @user; 0 if nothing is to be reported
+ * @nr: of them, those that are filled
  * @deadline: jiffies at which to give up, if @timeout
  * @timeout: jiffies, 0 for no limit
  */
@@ -383,8 +320,10 @@ struct range_job {
 	struct hmm_mirror mirror;
 	struct hmm_mirror_range range;
 	struct hmm_mirror_extents extents;
-	struct extent_report report;
-	bool reporting;
+	struct hmm_mirror_extent_info *infos;
+	struct hmm_mirror_extent_info __user *user;
+	u32 capacity;
+	u32 nr;
 	unsigned long deadline;
 	unsigned long timeout;
 };
@@ -397,61 +336,60 @@ static void ignore_unmap(struct hmm_mirror *mirror, unsigned long start,
 
 static const struct hmm_mirror_ops range_ops = { .unmap = ignore_unmap };
 
-/* Reports the chunk and moves the range on; -ENOSPC when the array is full. */
-static int report_chunk(struct range_job *job)
-{
-	unsigned int i;
-
-	for (i = 0; job->reporting && i < job->extents.nr; i++) {
-		int err = report_extent(&job->report, &job->extents.array[i]);
-
-		if (err) {
-			job->range.start = job->extents.array[i].addr;
-			return err;
-		}
-	}
-	job->range.start = job->extents.next;
-	return 0;
-}
-
 static int collect_chunk(struct range_job *job)
 {
+	unsigned long now = jiffies;
 	unsigned long left = 0;
 	int err;
 
 	if (job->timeout) {
-		if (time_after_eq(jiffies, job->deadline))
+		if (time_after_eq(now, job->deadline))
 			return -ETIMEDOUT;
-		left = job->deadline - jiffies;
+		left = job->deadline - now;
 	}
 	job->extents.capacity = RANGE_CHUNK;
-	/* With PFNs nothing merges: no use in collecting more than fits. */
-	if (job->reporting && job->report.pfns_visible)
-		job->extents.capacity = min(job->report.capacity -
-					    job->report.nr,
+	if (job->capacity)
+		job->extents.capacity = min(job->capacity - job->nr,
 					    (u32)RANGE_CHUNK);
-	if (!job->extents.capacity)
-		return -ENOSPC;
 	err = hmm_mirror_range_extents_unlocked(&job->range, &job->extents,
 						left);
 	return err == -EBUSY ? -ETIMEDOUT : err;
 }
 
 /*
- * Copies out what is staged. Extents that do not reach the caller's array have
- * not been reported: neither are they counted nor does the call end after them.
+ * Copies the chunk out and moves the range on. Extents that do not reach the
+ * caller's array have not been reported: neither are they counted nor does the
+ * call end after them.
  */
-static int end_report(struct range_job *job,
-		      struct hmm_mirror_range_args *args)
+static int report_chunk(struct range_job *job)
 {
-	struct extent_report *report = &job->report;
+	unsigned int nr = job->extents.nr;
+	unsigned int i;
 
-	if (!flush_staged(report, 0))
-		return 0;
-	report->nr -= report->nr_staged;
-	job->range.start = report->staged[0].addr;
-	args->fault_addr = 0;
-	return -EFAULT;
+	if (job->capacity) {
+		for (i = 0; i < nr; i++)
+			job->infos[i] = extent_info(&job->extents.array[i]);
+		if (copy_to_user(job->user + job->nr, job->infos,
+				 nr * sizeof(*job->infos)))
+			return -EFAULT;
+		job->nr += nr;
+	}
+	job->range.start = job->extents.next;
+	return 0;
+}
+
+static void add_counters(struct hmm_mirror_range_args *args,
+			 struct hmm_mirror_range *range)
+{
+	args->nr_faults += range->nr_faults;
+	args->nr_walks += range->nr_walks;
+	args->nr_restarts += range->nr_restarts;
+	args->nr_slots += range->nr_slots;
+	/* A call that gives up before it begins leaves them as they are. */
+	range->nr_faults = 0;
+	range->nr_walks = 0;
+	range->nr_restarts = 0;
+	range->nr_slots = 0;
 }
 
 /* Serves the call and fills in the output fields of @args. */
@@ -461,24 +399,16 @@ static int run_range_job(struct range_job *job,
 	u64 begin = ktime_get_ns();
 	int err = 0;
 
-	while (!err && job->range.start < job->range.end) {
+	while (!err && job->range.start < job->range.end &&
+	       !(job->capacity && job->nr == job->capacity)) {
 		err = collect_chunk(job);
-		if (err == -ENOSPC)
-			break;
-		args->nr_faults += job->range.nr_faults;
-		args->nr_walks += job->range.nr_walks;
-		args->nr_restarts += job->range.nr_restarts;
-		args->nr_slots += job->range.nr_slots;
+		add_counters(args, &job->range);
 		args->fault_addr = job->range.fault_addr;
 		if (!err)
 			err = report_chunk(job);
 		cond_resched();
 	}
-	if (err == -ENOSPC)
-		err = 0;
-	if (job->reporting)
-		err = end_report(job, args) ?: err;
-	args->nr_extents = job->report.nr;
+	args->nr_extents = job->nr;
 	args->next = job->range.start;
 	args->nanoseconds = ktime_get_ns() - begin;
 	return err;
@@ -519,7 +449,7 @@ static unsigned long request_flags(u32 flags)
 }
 
 static int serve_range(struct device_file *file, struct mm_struct *mm,
-		       struct hmm_mirror_range_args *args)
+		       struct hmm_mirror_range_args *args, u32 capacity)
 {
 	struct range_job *job;
 	int err;
@@ -531,25 +461,23 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
 	if (!job)
 		return -ENOMEM;
-	job->reporting = args->nr_extents;
-	job->report.user = u64_to_user_ptr(args->extents);
-	job->report.capacity = args->nr_extents;
-	job->report.pfns_visible = file->pfns_visible;
+	job->user = u64_to_user_ptr(args->extents);
+	job->capacity = capacity;
+	/* Contiguity says something about PFNs. */
+	job->extents.without_pfns = !file->pfns_visible;
 	job->range.start = args->start;
 	job->range.end = args->end;
 	job->range.default_flags = request_flags(args->flags);
 	job->timeout = msecs_to_jiffies(args->timeout_ms);
 	job->deadline = jiffies + job->timeout;
-	args->nr_extents = 0;
 
 	err = -ENOMEM;
 	job->extents.array = kvmalloc_array(RANGE_CHUNK,
 					    sizeof(*job->extents.array),
 					    GFP_KERNEL_ACCOUNT);
-	job->report.staged = kvmalloc_array(RANGE_CHUNK,
-					    sizeof(*job->report.staged),
-					    GFP_KERNEL_ACCOUNT);
-	if (!job->extents.array || !job->report.staged)
+	job->infos = kvmalloc_array(RANGE_CHUNK, sizeof(*job->infos),
+				    GFP_KERNEL_ACCOUNT);
+	if (!job->extents.array || !job->infos)
 		goto out_free;
 
 	err = hmm_mirror_register(&job->mirror, mm, args->start,
@@ -561,7 +489,7 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 	hmm_mirror_unregister(&job->mirror);
 
 out_free:
-	kvfree(job->report.staged);
+	kvfree(job->infos);
 	kvfree(job->extents.array);
 	kfree(job);
 	return err;
@@ -571,6 +499,7 @@ static long ioctl_range(struct device_file *file, void __user *user)
 {
 	struct hmm_mirror_range_args args;
 	struct mm_struct *mm;
+	u32 capacity;
 	int err;
 
 	err = copy_args_from_user(&args, sizeof(args), sizeof(args), user);
@@ -583,6 +512,8 @@ static long ioctl_range(struct device_file *file, void __user *user)
 	if (IS_ERR(mm))
 		return PTR_ERR(mm);
 
+	capacity = args.nr_extents;
+	args.nr_extents = 0;
 	args.next = args.start;
 	args.fault_addr = 0;
 	args.nr_faults = 0;
@@ -590,7 +521,7 @@ static long ioctl_range(struct device_file *file, void __user *user)
 	args.nr_restarts = 0;
 	args.nr_slots = 0;
 	args.nanoseconds = 0;
-	err = serve_range(file, mm, &args);
+	err = serve_range(file, mm, &args, capacity);
 	mmput(mm);
 
 	/* Also on failure: fault_addr and what had been done before. */
@@ -706,14 +637,12 @@ static void remove_watch(struct device_file *file, struct watch *watch)
 
 static int remove_watch_id(struct device_file *file, u32 id)
 {
-	struct watch *watch;
+	struct watch *watch = find_watch(file, id);
 
-	mutex_lock(&file->lock);
-	watch = find_watch(file, id);
-	if (watch)
-		remove_watch(file, watch);
-	mutex_unlock(&file->lock);
-	return watch ? 0 : -ENOENT;
+	if (!watch)
+		return -ENOENT;
+	remove_watch(file, watch);
+	return 0;
 }
 
 static long ioctl_watch(struct device_file *file, void __user *user)
@@ -732,8 +661,9 @@ static long ioctl_watch(struct device_file *file, void __user *user)
 		return PTR_ERR(mm);
 
 	err = check_user_range(args.start, args.end, mm);
+	if (!err && mutex_lock_killable(&file->lock))
+		err = -EINTR;
 	if (!err) {
-		mutex_lock(&file->lock);
 		err = add_watch(file, mm, args.start, args.end,
 				&args.watch_id);
 		mutex_unlock(&file->lock);
@@ -742,8 +672,12 @@ static long ioctl_watch(struct device_file *file, void __user *user)
 	if (err)
 		return err;
 	err = copy_args_to_user(user, &args, sizeof(args), args.size);
-	if (err)
+	if (err) {
+		/* Nobody will ever know its name: this one is not given up. */
+		mutex_lock(&file->lock);
 		remove_watch_id(file, args.watch_id);
+		mutex_unlock(&file->lock);
+	}
 	return err;
 }
 
@@ -757,7 +691,11 @@ static long ioctl_unwatch(struct device_file *file, void __user *user)
 		return err;
 	if (args.flags || args.reserved)
 		return -EINVAL;
-	return remove_watch_id(file, args.watch_id);
+	if (mutex_lock_killable(&file->lock))
+		return -EINTR;
+	err = remove_watch_id(file, args.watch_id);
+	mutex_unlock(&file->lock);
+	return err;
 }
 
 /* STATS */
@@ -786,8 +724,8 @@ static long ioctl_stats(void __user *user)
 		.invalidations = counters.invalidations,
 		.events = counters.events,
 		.events_lost = counters.events_lost,
-		.open_files = counters.open_files,
-		.subscriptions = counters.subscriptions,
+		.open_files = atomic_long_read(&hmm_mirror_open_files),
+		.subscriptions = atomic_long_read(&hmm_mirror_subscriptions),
 	};
 	return copy_args_to_user(user, &stats, sizeof(stats), user_size);
 }
@@ -903,7 +841,7 @@ static int device_open(struct inode *inode, struct file *filp)
 	file->target_mm = current->mm;
 	mmgrab(file->target_mm);
 	filp->private_data = file;
-	hmm_mirror_count(open_files, 1);
+	atomic_long_inc(&hmm_mirror_open_files);
 	return stream_open(inode, filp);
 }
 
@@ -921,7 +859,7 @@ static int device_release(struct inode *inode, struct file *filp)
 	mutex_destroy(&file->read_lock);
 	mutex_destroy(&file->lock);
 	kfree(file);
-	hmm_mirror_count(open_files, -1);
+	atomic_long_dec(&hmm_mirror_open_files);
 	return 0;
 }
 

@@ -63,6 +63,8 @@ int __init hmm_mirror_resolve_symbols(void)
 {
 	static struct kprobe probe __initdata = {
 		.symbol_name = WALK_PAGE_RANGE_SYMBOL,
+		/* Only looked up, never put into the code. */
+		.flags = KPROBE_FLAG_DISABLED,
 	};
 	unsigned long addr;
 	int err;
@@ -78,8 +80,6 @@ int __init hmm_mirror_resolve_symbols(void)
 		       "() with a kprobe (error %d): %s\n", err,
 		       err == -ENOENT ?
 		       "this kernel has no such symbol, or no kallsyms" :
-		       err == -EPERM ?
-		       "kprobes are forbidden, is the kernel locked down?" :
 		       "kprobes do not work on it in this kernel");
 		return err;
 	}

@@ -92,17 +92,25 @@ static unsigned long slot_request(const struct hmm_mirror_walk *walk,
 	return request;
 }
 
-/* End of the pages from @addr that have the same request, at most @end. */
-static unsigned long same_request_end(const struct hmm_mirror_walk *walk,
+/*
+ * End of the pages from @addr that have the same request, at most @end. To find
+ * it is work, and no more is done at once than a walk may do.
+ */
+static unsigned long same_request_end(struct hmm_mirror_walk *walk,
 				      unsigned long addr, unsigned long end,
 				      unsigned long request)
 {
+	unsigned long limit = max(walk->budget, 1L);
+	unsigned long npages = 1;
+
 	if (!walk->slot_requests)
 		return end;
-	do {
-		addr += PAGE_SIZE;
-	} while (addr < end && slot_request(walk, addr) == request);
-	return addr;
+	while (npages < limit && addr + (npages << PAGE_SHIFT) < end &&
+	       slot_request(walk, addr + (npages << PAGE_SHIFT)) == request)
+		npages++;
+	if (walk->extents)
+		walk->budget -= npages;
+	return addr + (npages << PAGE_SHIFT);
 }
 
 static bool write_requested(unsigned long request)
@@ -205,7 +213,7 @@ static int emit_pages(struct hmm_mirror_walk *walk, unsigned long addr,
  */
 static bool extends(const struct hmm_mirror_extent *extent, unsigned long addr,
 		    const struct leaf *leaf, unsigned long flags,
-		    unsigned int order)
+		    unsigned int order, bool without_pfns)
 {
 	if (extent->addr + (extent->npages << PAGE_SHIFT) != addr ||
 	    extent->entry != leaf->entry || extent->flags != flags ||
@@ -213,6 +221,8 @@ static bool extends(const struct hmm_mirror_extent *extent, unsigned long addr,
 		return false;
 	if (!(flags & HMM_MIRROR_PFN_VALID))
 		return true;
+	if (without_pfns)
+		return pfn_to_nid(leaf->pfn) == extent->node;
 	if (extent->pfn + extent->npages != leaf->pfn)
 		return false;
 	return !IS_ALIGNED(leaf->pfn, pageblock_nr_pages) ||
@@ -231,7 +241,8 @@ static int emit_extent(struct hmm_mirror_walk *walk, unsigned long addr,
 
 	if (extents->nr) {
 		extent = &extents->array[extents->nr - 1];
-		if (extends(extent, addr, leaf, flags, order)) {
+		if (extends(extent, addr, leaf, flags, order,
+			    extents->without_pfns)) {
 			extent->npages += npages;
 			walk->next = end;
 			return 0;
@@ -244,7 +255,7 @@ static int emit_extent(struct hmm_mirror_walk *walk, unsigned long addr,
 	extent = &extents->array[extents->nr++];
 	extent->addr = addr;
 	extent->npages = npages;
-	extent->pfn = leaf->pfn;
+	extent->pfn = extents->without_pfns ? 0 : leaf->pfn;
 	extent->flags = flags;
 	extent->order = order;
 	extent->node = flags & HMM_MIRROR_PFN_VALID ? pfn_to_nid(leaf->pfn) :
@@ -271,8 +282,8 @@ static int serve(struct hmm_mirror_walk *walk, unsigned long addr,
 }
 
 /*
- * All of [@addr, @end) is covered by one leaf. The caller's reschedule point is
- * after, never inside it: an extent is one step of work however long it is.
+ * All of [@addr, @end) is covered by one leaf. Where all pages are asked for the
+ * same an extent is one step of work, however long it is.
  */
 static int serve_leaf(struct hmm_mirror_walk *walk, unsigned long addr,
 		      unsigned long end, struct leaf leaf)
@@ -286,6 +297,8 @@ static int serve_leaf(struct hmm_mirror_walk *walk, unsigned long addr,
 
 		if (err)
 			return err;
+		if (walk->budget <= 0)
+			return STOP_WALK;
 		if (leaf.flags & HMM_MIRROR_PFN_VALID)
 			leaf.pfn += (stop - addr) >> PAGE_SHIFT;
 		addr = stop;
@@ -364,6 +377,15 @@ static struct leaf pmd_leaf_of(const struct hmm_mirror_walk *walk,
 			    PMD_SHIFT - PAGE_SHIFT);
 }
 
+static struct leaf pmd_swap_leaf(const struct hmm_mirror_walk *walk, pmd_t pmd,
+				 unsigned long addr)
+{
+	struct compat_swap_entry decoded = compat_decode_pmd(pmd);
+
+	decoded.pfn += (addr & ~PMD_MASK) >> PAGE_SHIFT;
+	return swap_leaf(walk, &decoded, PMD_SHIFT - PAGE_SHIFT);
+}
+
 static int walk_hole(unsigned long addr, unsigned long end,
 		     __always_unused int depth, struct mm_walk *mm_walk)
 {
@@ -381,7 +403,7 @@ static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 	int err = 0;
 
 	while (addr < end && !err) {
-		struct leaf leaf = pte_leaf(walk, vma, ptep_get(ptep));
+		struct leaf leaf = pte_leaf(walk, vma, ptep_get_lockless(ptep));
 
 		err = serve(walk, addr, addr + PAGE_SIZE,
 			    slot_request(walk, addr), &leaf);
@@ -400,21 +422,23 @@ static int walk_pmd(pmd_t *pmdp, unsigned long addr, unsigned long end,
 {
 	struct hmm_mirror_walk *walk = mm_walk->private;
 	struct vm_area_struct *vma = mm_walk->vma;
-	pmd_t pmd = compat_pmdp_get(pmdp);
+	pmd_t pmd;
 	pte_t *ptep;
 	int err = 0;
 
+	/* A device whose page the entry names must not go away meanwhile. */
+	rcu_read_lock();
+	pmd = compat_pmdp_get(pmdp);
+	if (!pmd_none(pmd) && !pmd_present(pmd)) {
+		struct leaf leaf = pmd_swap_leaf(walk, pmd, addr);
+
+		rcu_read_unlock();
+		return serve_leaf(walk, addr, end, leaf);
+	}
+	rcu_read_unlock();
+
 	if (pmd_none(pmd))
 		return serve_absent(walk, addr, end, HMM_MIRROR_ENTRY_NONE);
-
-	if (!pmd_present(pmd)) {
-		struct compat_swap_entry decoded = compat_decode_pmd(pmd);
-
-		decoded.pfn += (addr & ~PMD_MASK) >> PAGE_SHIFT;
-		return serve_leaf(walk, addr, end,
-				  swap_leaf(walk, &decoded,
-					    PMD_SHIFT - PAGE_SHIFT));
-	}
 
 	if (compat_pmd_leaf(pmd))
 		return serve_leaf(walk, addr, end,
@@ -582,7 +606,7 @@ static unsigned long next_unmapped_pte(pmd_t *pmdp, unsigned long addr,
 	rcu_read_lock();
 	ptep = compat_pte_offset(pmdp, addr);
 	for (; ptep && addr < end; addr += PAGE_SIZE, ptep++) {
-		pte_t pte = ptep_get(ptep);
+		pte_t pte = ptep_get_lockless(ptep);
 
 		if (!entry_mapped(pte_present(pte) && !pte_protnone(pte),
 				  pte_write(pte), write))
@@ -618,10 +642,10 @@ unsigned long hmm_mirror_next_unmapped(struct mm_struct *mm, unsigned long addr,
 		pud_t *pudp, pud;
 		pmd_t *pmdp, pmd;
 
-		if (pgd_none(*pgdp) || unlikely(pgd_bad(*pgdp)))
+		if (pgd_none(READ_ONCE(*pgdp)))
 			return addr;
 		p4dp = p4d_offset(pgdp, addr);
-		if (p4d_none(*p4dp) || unlikely(p4d_bad(*p4dp)))
+		if (p4d_none(READ_ONCE(*p4dp)))
 			return addr;
 		pudp = pud_offset(p4dp, addr);
 		pud = compat_pudp_get(pudp);

@@ -165,8 +165,9 @@ static unsigned long next_fault(struct vm_area_struct *vma, unsigned long addr,
 {
 	if (is_vm_hugetlb_page(vma))
 		return ALIGN(addr + 1, huge_page_size(hstate_vma(vma)));
-	return hmm_mirror_next_unmapped(vma->vm_mm, addr + PAGE_SIZE, run->end,
-					run->write);
+	/* What follows the VMA may be of another kind. */
+	return hmm_mirror_next_unmapped(vma->vm_mm, addr + PAGE_SIZE,
+					min(run->end, vma->vm_end), run->write);
 }
 
 /*
@@ -242,8 +243,11 @@ static int collect(struct hmm_mirror_walk *walk, struct fault_context *context)
 	struct hmm_mirror_range *range = walk->range;
 
 	while (walk->next < range->end && !walk->full) {
-		int err = lock_mm(context);
+		/* Waiting for a fault may have taken all the time there was. */
+		int err = context->locked ? 0 : interrupted(context);
 
+		if (!err)
+			err = lock_mm(context);
 		if (err)
 			return err;
 		err = hmm_mirror_walk(walk);
@@ -329,6 +333,15 @@ static bool request_valid(const struct hmm_mirror_range *range,
 	return range->hmm_pfns;
 }
 
+static bool wants_faults(const struct hmm_mirror_range *range)
+{
+	unsigned long request = range->default_flags;
+
+	if (range->hmm_pfns)
+		request |= range->pfn_flags_mask;
+	return request & HMM_MIRROR_PFN_REQ_FAULT;
+}
+
 static int range_fault_locked(struct hmm_mirror_range *range,
 			      struct hmm_mirror_extents *extents)
 {
@@ -343,7 +356,9 @@ static int range_fault_locked(struct hmm_mirror_range *range,
 	begin_request(range, extents);
 	if (!request_valid(range, extents))
 		return end_request(&walk, -EINVAL);
-	if (mmu_interval_check_retry(range->notifier, range->notifier_seq))
+	/* A request to fault is served first: the next try shall find it done. */
+	if (!wants_faults(range) &&
+	    mmu_interval_check_retry(range->notifier, range->notifier_seq))
 		return end_request(&walk, -EBUSY);
 
 	begin_answer(&walk);
@@ -363,7 +378,7 @@ static int range_fault_unlocked(struct hmm_mirror_range *range,
 		.mm = range->notifier->mm,
 		.may_unlock = true,
 		.has_deadline = timeout,
-		.deadline = jiffies + timeout,
+		.deadline = jiffies + min(timeout, MAX_JIFFY_OFFSET),
 	};
 	int err;
 
@@ -449,8 +464,10 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
  * Differs from hmm_mirror_range_fault() in that mmap_lock may be dropped while
  * a page is waited for, so that userfaultfd and slow storage are served, and in
  * that a stale answer is collected anew until it is current or @timeout has
- * passed. The one deadline covers all of it, waits for a userfaultfd handler
- * included.
+ * passed. The one deadline is looked at between steps, and cuts a wait for a
+ * userfaultfd handler short; waits for storage or for a lock are not cut short.
+ * A userfaultfd with UFFD_USER_MODE_ONLY refuses all faults that are not the
+ * process's own (-EFAULT).
  *
  * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
  * takes, and has a reference to the mm's users (mmget()).

@@ -8,14 +8,16 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
+atomic_long_t hmm_mirror_open_files;
+atomic_long_t hmm_mirror_subscriptions;
 DEFINE_PER_CPU(struct hmm_mirror_counters, hmm_mirror_counters);
 
 /**
  * hmm_mirror_sum_counters() - add up the counters of all CPUs
  * @sum: result
  *
- * Other CPUs go on counting meanwhile: each figure was right at some moment of
- * the call.
+ * Other CPUs go on counting meanwhile. All counters only grow, so each figure was
+ * right at some moment of the call.
  */
 void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum)
 {
@@ -35,7 +37,5 @@ void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum)
 		sum->invalidations += READ_ONCE(counters->invalidations);
 		sum->events += READ_ONCE(counters->events);
 		sum->events_lost += READ_ONCE(counters->events_lost);
-		sum->open_files += READ_ONCE(counters->open_files);
-		sum->subscriptions += READ_ONCE(counters->subscriptions);
 	}
 }

@@ -21,6 +21,7 @@ TRACE_EVENT(hmm_mirror_range,
 		__field(unsigned long, nr_faults)
 		__field(unsigned long, nr_walks)
 		__field(unsigned long, nr_restarts)
+		__field(unsigned long, nr_slots)
 		__field(unsigned long, fault_addr)
 		__field(int, err)
 	),
@@ -32,14 +33,15 @@ TRACE_EVENT(hmm_mirror_range,
 		__entry->nr_faults = range->nr_faults;
 		__entry->nr_walks = range->nr_walks;
 		__entry->nr_restarts = range->nr_restarts;
+		__entry->nr_slots = range->nr_slots;
 		__entry->fault_addr = range->fault_addr;
 		__entry->err = err;
 	),
 
-	TP_printk("[%#lx, %#lx) flags %#lx: err %d fault_addr %#lx faults %lu walks %lu restarts %lu",
+	TP_printk("[%#lx, %#lx) flags %#lx: err %d fault_addr %#lx faults %lu walks %lu restarts %lu slots %lu",
 		  __entry->start, __entry->end, __entry->default_flags,
 		  __entry->err, __entry->fault_addr, __entry->nr_faults,
-		  __entry->nr_walks, __entry->nr_restarts)
+		  __entry->nr_walks, __entry->nr_restarts, __entry->nr_slots)
 );
 
 TRACE_EVENT(hmm_mirror_fault,
@@ -85,8 +87,18 @@ TRACE_EVENT(hmm_mirror_invalidate,
 		__entry->event = event;
 	),
 
-	TP_printk("[%#lx, %#lx) event %u sequence %lu", __entry->start,
-		  __entry->end, __entry->event, __entry->sequence)
+	TP_printk("[%#lx, %#lx) %s sequence %lu", __entry->start,
+		  __entry->end,
+		  __print_symbolic(__entry->event,
+				   { MMU_NOTIFY_UNMAP, "unmap" },
+				   { MMU_NOTIFY_CLEAR, "clear" },
+				   { MMU_NOTIFY_PROTECTION_VMA, "protection-vma" },
+				   { MMU_NOTIFY_PROTECTION_PAGE, "protection-page" },
+				   { MMU_NOTIFY_SOFT_DIRTY, "soft-dirty" },
+				   { MMU_NOTIFY_RELEASE, "release" },
+				   { MMU_NOTIFY_MIGRATE, "migrate" },
+				   { MMU_NOTIFY_EXCLUSIVE, "exclusive" }),
+		  __entry->sequence)
 );
 
 #endif /* HMM_MIRROR_TRACE_H */

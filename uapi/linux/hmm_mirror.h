@@ -5,7 +5,8 @@
  * Every argument struct begins with its own size. The kernel accepts a longer
  * struct whose extra bytes are zero and a shorter one down to the first
  * published size, so that programs and modules of different age work together.
- * Unknown flags and reserved fields that are not zero are refused with EINVAL.
+ * Unknown flags and reserved fields that are not zero are refused with EINVAL, a
+ * struct longer than a page or with more than the kernel knows with E2BIG.
  *
  * An open file is bound to the address space of the process that opened it: a
  * call from any other address space (the file was passed on, or inherited over
@@ -78,7 +79,9 @@ struct hmm_mirror_info {
  * @flags:	zero
  * @reserved:	zero
  *
- * Needs CAP_SYS_PTRACE in the initial user namespace (EPERM). EBUSY while the
+ * Needs CAP_SYS_PTRACE in the initial user namespace (EPERM). That is all that is
+ * asked: neither Yama nor another security module has a say, and a process that
+ * drops the capability later keeps what it has attached to. EBUSY while the
  * file has watches, ESRCH where there is no such process, EINVAL where it has
  * no address space (a kernel thread, a zombie).
  */
@@ -173,15 +176,17 @@ struct hmm_mirror_extent_info {
  * @nanoseconds: out: time spent
  * @reserved:	zero
  *
- * The output fields are written on failure too. Extents that were filled
- * before a failure are valid, cover [@start, @next) and are counted in
- * @nr_extents.
+ * The output fields are written on failure too, except with ESRCH and where the
+ * struct itself is refused. Extents that were filled before a failure are valid,
+ * cover [@start, @next) and are counted in @nr_extents.
  *
  * Errors: EINVAL (range misaligned, empty or beyond the address space, unknown
  * flag, reserved field), EFAULT (a requested address cannot be mirrored, see
- * @fault_addr; or a bad pointer, @fault_addr is then 0), EPERM (write
- * requested, mapping read-only; or the file belongs to another process),
- * EHWPOISON, ENOMEM, EINTR, ETIMEDOUT, ESRCH (the process has exited).
+ * @fault_addr; or a bad pointer, or the OOM killer has taken the memory, and
+ * @fault_addr is 0), EPERM (write requested, mapping read-only; or the file
+ * belongs to another process), EHWPOISON, ENOMEM, EINTR (a fatal signal; while
+ * the first range of the mirrored process is subscribed to, any signal),
+ * ETIMEDOUT, ESRCH (the process has exited).
  */
 struct hmm_mirror_range_args {
 	__u32 size;
@@ -211,7 +216,7 @@ struct hmm_mirror_range_args {
  * @reserved:	in: zero
  *
  * Errors: EINVAL, EFAULT (bad pointer), ENOSPC (max_watches), ENOMEM, ESRCH,
- * EPERM, EBUSY (another thread has attached the file elsewhere meanwhile).
+ * EINTR (as above), EPERM, EBUSY (another thread has attached the file elsewhere meanwhile).
  */
 struct hmm_mirror_watch_args {
 	__u32 size;
@@ -265,7 +270,9 @@ enum hmm_mirror_event_kind {
  *		stream; otherwise 0
  *
  * read() blocks until there is an event (EAGAIN with O_NONBLOCK); a buffer
- * smaller than one event is EINVAL. poll() reports POLLIN.
+ * smaller than one event is EINVAL. poll() reports POLLIN. There is no end of
+ * file: no more events come after HMM_MIRROR_EVENT_RELEASE, but a file can be
+ * attached and given watches at any time.
  */
 struct hmm_mirror_event {
 	__u32 watch_id;
