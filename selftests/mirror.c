@@ -1687,7 +1687,8 @@ TEST_F_TIMEOUT(mirror, killed_in_storm, 180)
 /* --- Memory -------------------------------------------------------------- */
 
 #define CGROUP		"/tmp/hmm_mirror_test_cgroup"
-#define CGROUP_CHILD	CGROUP "/test"
+/* Not the name that another test may have left behind. */
+#define CGROUP_CHILD	CGROUP "/mirror"
 
 static bool enter_cgroup(void)
 {
