@@ -71,7 +71,7 @@ static struct page *device_access(const struct transfer *transfer,
 	 */
 	if (transfer->write)
 		set_page_dirty(pfn_to_page(pfn));
-	return dmirror_memory_data(device, pfn);
+	return dmirror_memory_data(pfn);
 }
 
 /* Copies from @addr on, up to the first page that is missing. */
@@ -144,7 +144,7 @@ static int run_transfer(struct transfer *transfer, struct hmm_dmirror_cmd *cmd)
 	void *data;
 
 	transfer->end = addr + (cmd->npages << PAGE_SHIFT);
-	data = kvmalloc(BOUNCE_SIZE, GFP_KERNEL_ACCOUNT);
+	data = kvmalloc(BOUNCE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!data)
 		return -ENOMEM;
 	for (; addr < transfer->end && !err; addr += size, user += size) {

@@ -145,10 +145,9 @@ int dmirror_memory_init(struct dmirror_device *device);
 void dmirror_memory_destroy(struct dmirror_device *device);
 void dmirror_memory_reserve(struct dmirror_device *device);
 struct page *dmirror_memory_alloc(struct dmirror_device *device,
-				  unsigned int order);
+				  unsigned int order, struct mm_struct *mm);
 bool dmirror_memory_owns(struct dmirror_device *device, unsigned long pfn);
-struct page *dmirror_memory_data(struct dmirror_device *device,
-				 unsigned long pfn);
+struct page *dmirror_memory_data(unsigned long pfn);
 struct dmirror_device *dmirror_memory_device(struct page *page);
 void dmirror_memory_evict(struct dmirror_device *device);
 int dmirror_memory_release(struct dmirror_device *device);
@@ -180,8 +179,7 @@ static inline bool dmirror_memory_owns(struct dmirror_device *device,
 	return false;
 }
 
-static inline struct page *dmirror_memory_data(struct dmirror_device *device,
-					       unsigned long pfn)
+static inline struct page *dmirror_memory_data(unsigned long pfn)
 {
 	return pfn_to_page(pfn);
 }

@@ -19,8 +19,10 @@
 #include <linux/ioport.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/module.h>
 #include <linux/pfn.h>
+#include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/topology.h>
@@ -41,8 +43,11 @@
  * @device: its device
  * @first_pfn: first page frame
  * @nr_used: pages in use
+ * @lowest: no page below it is free
  * @closing: no more pages are given out
  * @backing: private: the page that has the data, for each page in use
+ * @mms: for each page in use, the address space that it was allocated for; has
+ *	a reference to it, each
  * @used: pages in use
  * @pagemap: what the kernel knows of it
  */
@@ -50,8 +55,10 @@ struct dmirror_chunk {
 	struct dmirror_device *device;
 	unsigned long first_pfn;
 	unsigned long nr_used;
+	unsigned long lowest;
 	bool closing;
 	struct page **backing;
+	struct mm_struct **mms;
 	DECLARE_BITMAP(used, CHUNK_PAGES);
 	struct dev_pagemap pagemap;
 };
@@ -115,16 +122,22 @@ static void put_pages(struct dmirror_chunk *chunk, unsigned long first,
 		      unsigned long npages)
 {
 	struct dmirror_device *device = chunk->device;
-	unsigned long flags;
+	/* Of one allocation, or a part of it. */
+	struct mm_struct *mm = chunk->mms[first];
+	unsigned long flags, i;
 	bool unused;
 
 	spin_lock_irqsave(&device->lock, flags);
 	bitmap_clear(chunk->used, first, npages);
+	memset(&chunk->mms[first], 0, npages * sizeof(chunk->mms[0]));
+	chunk->lowest = min(chunk->lowest, first);
 	chunk->nr_used -= npages;
 	device->nr_used -= npages;
 	unused = !device->nr_used;
 	spin_unlock_irqrestore(&device->lock, flags);
 
+	for (i = 0; i < npages; i++)
+		mmdrop(mm);
 	/*
 	 * The kernel's reference to the chunk is dropped after we return, and
 	 * dmirror_memory_destroy() waits for that.
@@ -161,7 +174,8 @@ static long find_free(const struct dmirror_chunk *chunk, unsigned int order)
 	if (chunk->closing || chunk->nr_used + npages > CHUNK_PAGES)
 		return -1;
 	if (!order)
-		return find_first_zero_bit(chunk->used, CHUNK_PAGES);
+		return find_next_zero_bit(chunk->used, CHUNK_PAGES,
+					  chunk->lowest);
 	for (first = CHUNK_PAGES - npages; first >= 0; first -= npages) {
 		if (find_next_bit(chunk->used, first + npages, first) >=
 		    first + npages)
@@ -171,11 +185,12 @@ static long find_free(const struct dmirror_chunk *chunk, unsigned int order)
 }
 
 static struct dmirror_chunk *get_pages(struct dmirror_device *device,
-				       unsigned int order, unsigned long *first)
+				       unsigned int order, struct mm_struct *mm,
+				       unsigned long *first)
 {
 	unsigned long npages = 1UL << order;
 	struct dmirror_chunk *chunk = NULL;
-	unsigned long flags;
+	unsigned long flags, page;
 	unsigned int i;
 	long found = -1;
 
@@ -191,6 +206,12 @@ static struct dmirror_chunk *get_pages(struct dmirror_device *device,
 		if (!device->nr_used)
 			__module_get(THIS_MODULE);
 		bitmap_set(chunk->used, found, npages);
+		for (page = found; page < found + npages; page++) {
+			mmgrab(mm);
+			chunk->mms[page] = mm;
+		}
+		if (!order)
+			chunk->lowest = found + 1;
 		chunk->nr_used += npages;
 		device->nr_used += npages;
 	}
@@ -202,6 +223,7 @@ static struct dmirror_chunk *get_pages(struct dmirror_device *device,
  * dmirror_memory_alloc() - allocate device memory
  * @device: device
  * @order: 0, or HPAGE_PMD_ORDER where huge pages are migrated whole
+ * @mm: the address space that the page will be mapped in
  *
  * Context: sleeps.
  *
@@ -209,10 +231,10 @@ static struct dmirror_chunk *get_pages(struct dmirror_device *device,
  * unlocking it and dropping the reference.
  */
 struct page *dmirror_memory_alloc(struct dmirror_device *device,
-				  unsigned int order)
+				  unsigned int order, struct mm_struct *mm)
 {
 	unsigned long first;
-	struct dmirror_chunk *chunk = get_pages(device, order, &first);
+	struct dmirror_chunk *chunk = get_pages(device, order, mm, &first);
 	struct page *page;
 
 	if (!chunk)
@@ -226,44 +248,44 @@ struct page *dmirror_memory_alloc(struct dmirror_device *device,
 	return page;
 }
 
-static struct dmirror_chunk *find_chunk(struct dmirror_device *device,
-					unsigned long pfn)
+/*
+ * The chunk that @page is part of, NULL if it is none of our devices' memory.
+ * The caller knows that the page is in use and stays so.
+ */
+static struct dmirror_chunk *chunk_of(struct page *page)
 {
-	struct dmirror_chunk *chunk = NULL;
-	unsigned long flags;
-	unsigned int i;
+	struct dev_pagemap *pagemap;
 
-	spin_lock_irqsave(&device->lock, flags);
-	for (i = 0; i < device->nr_chunks; i++) {
-		if (pfn - device->chunks[i]->first_pfn < CHUNK_PAGES)
-			chunk = device->chunks[i];
-	}
-	spin_unlock_irqrestore(&device->lock, flags);
-	return chunk;
+	if (!is_zone_device_page(page))
+		return NULL;
+	pagemap = compat_page_pgmap(page);
+	if (pagemap->ops != &pagemap_ops)
+		return NULL;
+	return container_of(pagemap, struct dmirror_chunk, pagemap);
 }
 
-/* Whether @pfn is memory of @device. */
+/* Whether @pfn, a page in use, is memory of @device. */
 bool dmirror_memory_owns(struct dmirror_device *device, unsigned long pfn)
 {
-	return find_chunk(device, pfn);
+	struct dmirror_chunk *chunk = chunk_of(pfn_to_page(pfn));
+
+	return chunk && chunk->device == device;
 }
 
-/* Where the data of @pfn is: a page in use, which the caller knows stays so. */
-struct page *dmirror_memory_data(struct dmirror_device *device,
-				 unsigned long pfn)
+/* Where the data of @pfn is: a page in use. */
+struct page *dmirror_memory_data(unsigned long pfn)
 {
-	struct dmirror_chunk *chunk = find_chunk(device, pfn);
+	struct dmirror_chunk *chunk = chunk_of(pfn_to_page(pfn));
 
 	if (!chunk || !chunk->backing)
 		return pfn_to_page(pfn);
 	return chunk->backing[pfn - chunk->first_pfn];
 }
 
-/* The device that @page is memory of. */
+/* The device that @page, device memory in use, is part of. */
 struct dmirror_device *dmirror_memory_device(struct page *page)
 {
-	return container_of(compat_page_pgmap(page), struct dmirror_chunk,
-			    pagemap)->device;
+	return chunk_of(page)->device;
 }
 
 /* Sets the physical range of @chunk. */
@@ -308,6 +330,9 @@ static int add_chunk(struct dmirror_device *device)
 	if (!chunk)
 		return -ENOMEM;
 	chunk->device = device;
+	chunk->mms = kvcalloc(CHUNK_PAGES, sizeof(*chunk->mms), GFP_KERNEL);
+	if (!chunk->mms)
+		goto err_free;
 	if (device->type == MEMORY_DEVICE_PRIVATE) {
 		chunk->backing = kvcalloc(CHUNK_PAGES, sizeof(*chunk->backing),
 					  GFP_KERNEL);
@@ -340,6 +365,7 @@ err_put_range:
 	put_range(chunk);
 err_free:
 	kvfree(chunk->backing);
+	kvfree(chunk->mms);
 	kvfree(chunk);
 	return err;
 }
@@ -350,6 +376,7 @@ static void destroy_chunk(struct dmirror_chunk *chunk)
 	memunmap_pages(&chunk->pagemap);
 	put_range(chunk);
 	kvfree(chunk->backing);
+	kvfree(chunk->mms);
 	kvfree(chunk);
 }
 
@@ -378,18 +405,61 @@ void dmirror_memory_reserve(struct dmirror_device *device)
 	mutex_unlock(&device->chunks_lock);
 }
 
-/* Moves the pages of @chunk to system memory, as far as that is possible. */
+/*
+ * Finds the next pages in use at *@first or after it, all of which were
+ * allocated for one address space, and gets a reference to its users. Returns
+ * the number of pages, none of which may be in use any more. *@mm is NULL if the
+ * address space is gone.
+ */
+static unsigned long next_run(struct dmirror_chunk *chunk, unsigned long *first,
+			      struct mm_struct **mm)
+{
+	struct dmirror_device *device = chunk->device;
+	unsigned long end, npages = 0;
+
+	*mm = NULL;
+	spin_lock_irq(&device->lock);
+	*first = find_next_bit(chunk->used, CHUNK_PAGES, *first);
+	if (*first < CHUNK_PAGES) {
+		*mm = chunk->mms[*first];
+		end = ALIGN(*first + 1, DMIRROR_BATCH);
+		do {
+			npages++;
+		} while (*first + npages < end &&
+			 chunk->mms[*first + npages] == *mm);
+		if (!mmget_not_zero(*mm))
+			*mm = NULL;
+	}
+	spin_unlock_irq(&device->lock);
+	return npages;
+}
+
+/*
+ * Moves the pages of @chunk to system memory, as far as that is possible.
+ *
+ * While migrate_device_range() has a page unmapped everywhere nothing keeps the
+ * anon_vma, which it needs afterwards, from being freed together with the last
+ * mapping that the page had. (migrate_pages() has a reference to it.) mmap_lock
+ * is what prevents that: migrate_vma_setup() is called with it. A page whose
+ * first address space is gone, and which was inherited by a child, stays: the
+ * child can have it back any time.
+ */
 static void evict_chunk(struct dmirror_chunk *chunk)
 {
-	unsigned long first;
+	unsigned long first = 0, npages;
+	struct mm_struct *mm;
 
-	for (first = 0; first < CHUNK_PAGES; first += DMIRROR_BATCH) {
-		/* Read without the lock: pages come and go in any case. */
-		if (find_next_bit(chunk->used, first + DMIRROR_BATCH, first) >=
-		    first + DMIRROR_BATCH)
-			continue;
-		dmirror_migrate_evict(chunk->device, chunk->first_pfn + first,
-				      DMIRROR_BATCH);
+	for (;; first += npages) {
+		npages = next_run(chunk, &first, &mm);
+		if (!npages)
+			return;
+		if (mm) {
+			mmap_read_lock(mm);
+			dmirror_migrate_evict(chunk->device,
+					      chunk->first_pfn + first, npages);
+			mmap_read_unlock(mm);
+			mmput(mm);
+		}
 		cond_resched();
 	}
 }
@@ -413,8 +483,9 @@ static bool evict_all(struct dmirror_device *device, unsigned int rounds,
  * dmirror_memory_evict() - move all pages of a device to system memory
  * @device: device
  *
- * A page that is in use by somebody at the moment, or for which there is no
- * memory, stays where it is. It can still be migrated, and faulted back.
+ * A page that is in use by somebody at the moment, for which there is no memory,
+ * or whose first address space is gone, stays where it is. It can still be
+ * migrated, and faulted back.
  *
  * Context: sleeps.
  */

@@ -58,11 +58,9 @@ static bool huge_shall_fail(const struct migration *migration)
 }
 
 /* Copies @page, or nothing if there was none yet, into device memory. */
-static void fill_device_page(struct dmirror_device *device, struct page *page,
-			     struct page *device_page)
+static void fill_device_page(struct page *page, struct page *device_page)
 {
-	struct page *data = dmirror_memory_data(device,
-						page_to_pfn(device_page));
+	struct page *data = dmirror_memory_data(page_to_pfn(device_page));
 
 	if (page)
 		copy_highpage(data, page);
@@ -73,11 +71,12 @@ static void fill_device_page(struct dmirror_device *device, struct page *page,
 static bool page_to_device(const struct migration *migration,
 			   unsigned long index, struct page *page)
 {
-	struct page *device_page = dmirror_memory_alloc(migration->device, 0);
+	struct page *device_page = dmirror_memory_alloc(migration->device, 0,
+							migration->vma->vm_mm);
 
 	if (!device_page)
 		return false;
-	fill_device_page(migration->device, page, device_page);
+	fill_device_page(page, device_page);
 	migration->dst[index] = migrate_pfn(page_to_pfn(device_page));
 	return true;
 }
@@ -91,12 +90,12 @@ static bool huge_page_to_device(const struct migration *migration,
 	if (huge_shall_fail(migration))
 		return false;
 	device_page = dmirror_memory_alloc(migration->device,
-					   PMD_SHIFT - PAGE_SHIFT);
+					   PMD_SHIFT - PAGE_SHIFT,
+					   migration->vma->vm_mm);
 	if (!device_page)
 		return false;
 	for (i = 0; i < DMIRROR_BATCH; i++)
-		fill_device_page(migration->device, page ? page + i : NULL,
-				 device_page + i);
+		fill_device_page(page ? page + i : NULL, device_page + i);
 	migration->dst[index] = migrate_pfn(page_to_pfn(device_page)) |
 				COMPAT_PFN_COMPOUND;
 	return true;
@@ -173,7 +172,7 @@ static bool page_to_system(const struct migration *migration,
 	if (!page)
 		return false;
 	lock_page(page);
-	copy_highpage(page, dmirror_memory_data(migration->device, pfn));
+	copy_highpage(page, dmirror_memory_data(pfn));
 	migration->dst[index] = migrate_pfn(page_to_pfn(page));
 	return true;
 }
@@ -192,8 +191,7 @@ static bool huge_page_to_system(const struct migration *migration,
 		return false;
 	lock_page(page);
 	for (i = 0; i < DMIRROR_BATCH; i++)
-		copy_highpage(page + i,
-			      dmirror_memory_data(migration->device, pfn + i));
+		copy_highpage(page + i, dmirror_memory_data(pfn + i));
 	migration->dst[index] = migrate_pfn(page_to_pfn(page)) |
 				COMPAT_PFN_COMPOUND;
 	return true;
