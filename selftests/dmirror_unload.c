@@ -195,6 +195,56 @@ TEST_F(unload, pages_of_several_processes)
 	load_and_use(_metadata, self);
 }
 
+/*
+ * The process that has moved the pages is gone, a child of it has them. It has
+ * no file open, and knows nothing of the device.
+ */
+TEST_F(unload, pages_are_inherited)
+{
+	int ready[2], look[2], status;
+	pid_t child, heir;
+	char byte;
+
+	ASSERT_EQ(0, pipe(ready));
+	ASSERT_EQ(0, pipe(look));
+	/* The heir's end is told to us by the end of its pipe. */
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		char *own = map_anonymous(NPAGES);
+		int fd = open_dmirror(self->unit);
+
+		fill(own, self->length);
+		if (move_to_device(fd, own, NPAGES, self->buffer))
+			_exit(1);
+		heir = fork();
+		if (heir)
+			_exit(heir < 0);
+		close(fd);
+		close(self->fd);
+		close(look[1]);
+		if (write(ready[1], "", 1) != 1 || read(look[0], &byte, 1) != 1)
+			_exit(2);
+		byte = is_filled(own, self->length);
+		if (write(ready[1], &byte, 1) != 1)
+			_exit(2);
+		_exit(0);
+	}
+	close(ready[1]);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	ASSERT_EQ(0, close(self->fd));
+	EXPECT_EQ(EAGAIN, unload_module());
+	ASSERT_EQ(1, write(look[1], "", 1));
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	EXPECT_EQ(1, byte);
+	EXPECT_EQ(0, read(ready[0], &byte, 1));
+	EXPECT_EQ(0, unload_module());
+	EXPECT_TRUE(is_filled(self->start, self->length));
+	load_and_use(_metadata, self);
+}
+
 TEST_F(unload, process_is_killed)
 {
 	int ready[2], status;
