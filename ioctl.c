@@ -873,7 +873,7 @@ static const struct file_operations device_fops = {
 	.poll		= device_poll,
 };
 
-static struct miscdevice device = {
+static struct miscdevice hmm_mirror_device = {
 	.minor	= MISC_DYNAMIC_MINOR,
 	.name	= "hmm_mirror",
 	.fops	= &device_fops,
@@ -891,7 +891,7 @@ int __init hmm_mirror_device_register(void)
 		pr_err("max_events must be at least 1\n");
 		return -EINVAL;
 	}
-	return misc_register(&device);
+	return misc_register(&hmm_mirror_device);
 }
 
 /**
@@ -901,5 +901,5 @@ int __init hmm_mirror_device_register(void)
  */
 void hmm_mirror_device_unregister(void)
 {
-	misc_deregister(&device);
+	misc_deregister(&hmm_mirror_device);
 }

@@ -15,8 +15,8 @@
 /* How often a page that somebody else has locked, or remapped, is tried again. */
 #define ATTEMPTS	10
 
-static int program(struct dmirror_client *client, unsigned long addr,
-		   struct page *page, unsigned long sequence)
+static int program_page(struct dmirror_client *client, unsigned long addr,
+			struct page *page, unsigned long sequence)
 {
 	unsigned long entry = page_to_pfn(page) << DMIRROR_ENTRY_SHIFT;
 	int err;
@@ -44,7 +44,7 @@ static int take_page(struct dmirror_client *client, unsigned long addr)
 		err = PTR_ERR(page);
 	} else {
 		/* While it is locked the CPU cannot have it back. */
-		err = program(client, addr, page, sequence);
+		err = program_page(client, addr, page, sequence);
 		unlock_page(page);
 		put_page(page);
 	}
@@ -52,7 +52,7 @@ static int take_page(struct dmirror_client *client, unsigned long addr)
 	return err;
 }
 
-static int split(struct dmirror_client *client, unsigned long addr)
+static int split_huge_page_at(struct dmirror_client *client, unsigned long addr)
 {
 	int err;
 
@@ -82,7 +82,7 @@ static int take_window(struct dmirror_client *client, unsigned long start,
 	err = fault_in(client, start, end);
 	while (!err && addr < end) {
 		if (addr == start || IS_ALIGNED(addr, PMD_SIZE) || attempt)
-			err = split(client, addr);
+			err = split_huge_page_at(client, addr);
 		if (!err)
 			err = take_page(client, addr);
 		if (!err) {

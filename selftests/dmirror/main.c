@@ -112,51 +112,74 @@ static const struct file_operations dmirror_operations = {
 	.unlocked_ioctl = dmirror_ioctl,
 };
 
-static int add_device(struct dmirror_device *device)
+static void remove_nodes(unsigned int nr)
 {
-	int err = dmirror_memory_init(device);
-
-	if (err) {
-		pr_err("%s: no memory of its own (%d)\n", device->name, err);
-		return err;
-	}
-	device->misc.minor = MISC_DYNAMIC_MINOR;
-	device->misc.name = device->name;
-	device->misc.fops = &dmirror_operations;
-	err = misc_register(&device->misc);
-	if (err)
-		dmirror_memory_destroy(device);
-	return err;
+	while (nr)
+		misc_deregister(&devices[--nr].misc);
 }
 
-static void remove_devices(void)
+static void destroy_memories(unsigned int nr)
 {
-	while (nr_devices) {
-		struct dmirror_device *device = &devices[--nr_devices];
-
-		misc_deregister(&device->misc);
-		dmirror_memory_destroy(device);
-	}
+	while (nr)
+		dmirror_memory_destroy(&devices[--nr]);
 }
 
+static int init_memories(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_devices; i++) {
+		int err = dmirror_memory_init(&devices[i]);
+
+		if (err) {
+			pr_err("%s: no memory of its own (%d)\n",
+			       devices[i].name, err);
+			destroy_memories(i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int add_nodes(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_devices; i++) {
+		struct miscdevice *misc = &devices[i].misc;
+		int err;
+
+		misc->minor = MISC_DYNAMIC_MINOR;
+		misc->name = devices[i].name;
+		misc->fops = &dmirror_operations;
+		err = misc_register(misc);
+		if (err) {
+			remove_nodes(i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+/* The nodes come last: what can be opened must not be taken back. */
 static int __init dmirror_init(void)
 {
-	unsigned int wanted = ARRAY_SIZE(devices);
+	int err;
 
 	devices[2].address = spm_addr_dev0;
 	devices[3].address = spm_addr_dev1;
+	nr_devices = ARRAY_SIZE(devices);
 	if (!spm_addr_dev0 || !spm_addr_dev1 ||
 	    !IS_ENABLED(CONFIG_DEVICE_MIGRATION))
-		wanted = 2;
+		nr_devices = 2;
 
-	while (nr_devices < wanted) {
-		int err = add_device(&devices[nr_devices]);
-
-		if (err) {
-			remove_devices();
-			return err;
-		}
-		nr_devices++;
+	err = init_memories();
+	if (err)
+		return err;
+	err = add_nodes();
+	if (err) {
+		destroy_memories(nr_devices);
+		return err;
 	}
 	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE))
 		pr_info("no migration and no exclusive access: this kernel has no CONFIG_DEVICE_PRIVATE\n");
@@ -165,7 +188,8 @@ static int __init dmirror_init(void)
 
 static void __exit dmirror_exit(void)
 {
-	remove_devices();
+	remove_nodes(nr_devices);
+	destroy_memories(nr_devices);
 }
 
 module_init(dmirror_init);

@@ -132,7 +132,8 @@ static void put_pages(struct dmirror_chunk *chunk, unsigned long first,
 	memset(&chunk->mms[first], 0, npages * sizeof(chunk->mms[0]));
 	chunk->lowest = min(chunk->lowest, first);
 	chunk->nr_used -= npages;
-	device->nr_used -= npages;
+	/* Pairs with the READ_ONCE() of evict_all(). */
+	WRITE_ONCE(device->nr_used, device->nr_used - npages);
 	unused = !device->nr_used;
 	spin_unlock_irqrestore(&device->lock, flags);
 
@@ -213,7 +214,8 @@ static struct dmirror_chunk *get_pages(struct dmirror_device *device,
 		if (!order)
 			chunk->lowest = found + 1;
 		chunk->nr_used += npages;
-		device->nr_used += npages;
+		/* As in put_pages(). */
+		WRITE_ONCE(device->nr_used, device->nr_used + npages);
 	}
 	spin_unlock_irqrestore(&device->lock, flags);
 	return chunk;

@@ -13,14 +13,14 @@
 
 #include "dmirror.h"
 
-struct leaf {
+struct dmirror_leaf {
 	unsigned long entries[DMIRROR_BATCH];
 };
 
 static unsigned long *entry_of(struct dmirror_page_table *table,
 			       unsigned long addr)
 {
-	struct leaf *leaf = xa_load(&table->leaves, addr >> PMD_SHIFT);
+	struct dmirror_leaf *leaf = xa_load(&table->leaves, addr >> PMD_SHIFT);
 
 	return leaf ? &leaf->entries[(addr & ~PMD_MASK) >> PAGE_SHIFT] : NULL;
 }
@@ -29,7 +29,7 @@ static unsigned long *entry_of(struct dmirror_page_table *table,
 static void clear_range(struct dmirror_page_table *table, unsigned long start,
 			unsigned long end)
 {
-	struct leaf *leaf;
+	struct dmirror_leaf *leaf;
 	unsigned long index;
 
 	xa_for_each_range(&table->leaves, index, leaf, start >> PMD_SHIFT,
@@ -48,7 +48,7 @@ static void clear_range(struct dmirror_page_table *table, unsigned long start,
 
 static void free_leaves(struct dmirror_page_table *table)
 {
-	struct leaf *leaf;
+	struct dmirror_leaf *leaf;
 	unsigned long index;
 
 	xa_for_each(&table->leaves, index, leaf) {
@@ -85,8 +85,8 @@ static int map_extent(struct dmirror_client *client,
 	return 0;
 }
 
-static int map(struct hmm_mirror *mirror,
-	       const struct hmm_mirror_extent *extents, unsigned int nr)
+static int dmirror_map(struct hmm_mirror *mirror,
+		       const struct hmm_mirror_extent *extents, unsigned int nr)
 {
 	struct dmirror_client *client =
 		container_of(mirror, struct dmirror_client, mirror);
@@ -101,8 +101,8 @@ static int map(struct hmm_mirror *mirror,
 	return 0;
 }
 
-static void unmap(struct hmm_mirror *mirror, unsigned long start,
-		  unsigned long end, enum mmu_notifier_event event)
+static void dmirror_unmap(struct hmm_mirror *mirror, unsigned long start,
+			  unsigned long end, enum mmu_notifier_event event)
 {
 	struct dmirror_client *client =
 		container_of(mirror, struct dmirror_client, mirror);
@@ -111,8 +111,8 @@ static void unmap(struct hmm_mirror *mirror, unsigned long start,
 }
 
 const struct hmm_mirror_ops dmirror_mirror_ops = {
-	.map = map,
-	.unmap = unmap,
+	.map = dmirror_map,
+	.unmap = dmirror_unmap,
 };
 
 void dmirror_table_init(struct dmirror_page_table *table)
@@ -195,7 +195,7 @@ static int make_room(struct dmirror_client *client, unsigned long start,
 	}
 	for (index = start >> PMD_SHIFT; index <= (end - 1) >> PMD_SHIFT;
 	     index++) {
-		struct leaf *leaf;
+		struct dmirror_leaf *leaf;
 		int err;
 
 		if (xa_load(&table->leaves, index))
