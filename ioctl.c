@@ -39,9 +39,9 @@ static unsigned int max_watches = 64;
 module_param(max_watches, uint, 0444);
 MODULE_PARM_DESC(max_watches, "Watches that one open file may have (64)");
 
-static unsigned int max_events = 1024;
+static unsigned int max_events = 8192;
 module_param(max_events, uint, 0444);
-MODULE_PARM_DESC(max_events, "Invalidation events that one open file queues (1024)");
+MODULE_PARM_DESC(max_events, "Invalidation events that one open file queues (8192)");
 
 /**
  * struct device_file - an open /dev/hmm_mirror

@@ -269,13 +269,13 @@ TEST_F_TIMEOUT(module, load_and_unload, 60)
 	EXPECT_EQ(EEXIST, load(MODULE, ""));
 	EXPECT_EQ(64, read_number("/sys/module/" MODULE
 				  "/parameters/max_watches", 0));
-	EXPECT_EQ(1024, read_number("/sys/module/" MODULE
+	EXPECT_EQ(8192, read_number("/sys/module/" MODULE
 				    "/parameters/max_events", 0));
 	fd = open_device();
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, call_info(fd, &info));
 	EXPECT_EQ(64, info.max_watches);
-	EXPECT_EQ(1024, info.max_events);
+	EXPECT_EQ(8192, info.max_events);
 	/* Counters begin anew. */
 	EXPECT_EQ(0, COUNTER(fd, range_calls));
 	EXPECT_EQ(0, COUNTER(fd, invalidations));

@@ -16,7 +16,7 @@
 #include "memory.h"
 
 #define NR_PAGES	16
-#define MAX_READ	4096
+#define MAX_READ	10000
 #define MAX_IDS		256
 
 /* A deadline for what takes no time at all unless it is broken, in seconds. */
