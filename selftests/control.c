@@ -464,6 +464,8 @@ TEST_F_TIMEOUT(control, signals_do_not_interrupt, 60)
 		SKIP(return, NO_USERFAULTFD, strerror(errno));
 	if (!call_is_unlocked(self->call))
 		SKIP(return, "the locked calls do not wait");
+	/* The first subscription of a process is one that signals interrupt. */
+	EXPECT_EQ(0, ask_range(_metadata, self, start, 2, SNAPSHOT));
 	signal(SIGALRM, count_signal);
 	setitimer(ITIMER_REAL, &every_50_ms, NULL);
 	self->request.timeout_ms = 400;
@@ -846,16 +848,17 @@ TEST_F_TIMEOUT(device, deadline_of_userfaultfd, 60)
 				  UFFDIO_REGISTER_MODE_MISSING));
 	args = range_args(start, 8, HMM_MIRROR_RANGE_FAULT |
 			  HMM_MIRROR_RANGE_WRITE, extents, 8);
-	args.timeout_ms = 300;
+	/* Time enough for four faults, wherever this runs. */
+	args.timeout_ms = 3000;
 	begin = seconds_now();
 	EXPECT_EQ(ETIMEDOUT, call_range(self->fd, &args));
 	took = seconds_now() - begin;
-	EXPECT_LE(0.15, took);
-	EXPECT_GT(10, took);
+	EXPECT_LE(1.5, took);
+	EXPECT_GT(30, took);
 	EXPECT_EQ(0, args.fault_addr);
 	EXPECT_LE(4, args.nr_faults);
 	EXPECT_GE((unsigned long)page_at(start, 4), args.next);
-	EXPECT_LE(150 * 1000000UL, args.nanoseconds);
+	EXPECT_LE(1500 * 1000000UL, args.nanoseconds);
 	EXPECT_GE(took * 1e9, args.nanoseconds);
 	EXPECT_EQ(4, count_mapped(start, 8));
 }
