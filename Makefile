@@ -25,7 +25,7 @@ help:
 	@echo "In a virtual machine, the kernel from Debian's archive; gets what is missing"
 	@echo "with apt-get and changes nothing in /boot:"
 	@echo "  make run              watch hmm_mirror mirror a Python process"
-	@echo "  make check            all tests on all kernels, and the style checks"
+	@echo "  make check            all tests, and the style checks"
 	@echo "                        TESTS='<glob>...' only these programs, without style"
 	@echo "                        ARGS='-t <name>' options for each program"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
@@ -37,7 +37,8 @@ help:
 	@echo
 	@echo "Variables:"
 	@echo "  KERNEL=<name>         one of: $(shell $(QEMU)/kernel_names.sh)"
-	@echo "                        (check: all of them, otherwise the first)"
+	@echo "                        (default: the first; the built ones take a quarter"
+	@echo "                        of an hour to build, once)"
 	@echo "  HMM_MIRROR_CACHE      where kernels are kept, now in"
 	@echo "                        $$($(QEMU)/kernel_names.sh --cache)"
 	@echo "  HMM_MIRROR_ACCEL=kvm  use KVM; without it QEMU emulates (tcg)"

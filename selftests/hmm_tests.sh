@@ -24,12 +24,19 @@ if grep -q ' kasan_report$' /proc/kallsyms; then
 	set -- "$@" -T benchmark_thp_migration
 fi
 
+# The tests count faults of the device: nobody else shall move its pages.
+khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
+pause=$(cat $khugepaged)
+echo 4294967295 >$khugepaged
+echo 0 >/proc/sys/vm/compaction_proactiveness
+
 # Huge pages wherever they fit make it harder, for the driver and for the tests.
 before=$(sed 's/.*\[\(.*\)\].*/\1/' $thp)
 echo always >$thp
 $program "$@" | tee $output
 status=$?
 echo "$before" >$thp
+echo "$pause" >$khugepaged
 # On top of the TAP, where this would count as fine.
 if grep -q '^ok .* # SKIP' $output; then
 	echo "# a test was skipped"

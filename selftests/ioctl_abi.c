@@ -546,7 +546,7 @@ TEST_F(abi, range_array_ends)
  * Arrays that are too small: each call continues where the one before stopped,
  * and together they say what one call says.
  */
-TEST_F(abi, range_small_array)
+TEST_F_TIMEOUT(abi, range_small_array, 240)
 {
 	static struct hmm_mirror_extent_info whole[4096];
 	static const __u32 capacities[] = { 1, 2, 3, 100, 255, 256, 257, 1000 };

@@ -1575,6 +1575,11 @@ static bool storm_begin(struct storm *storm, struct storm_thread *threads)
 	return true;
 }
 
+static unsigned long storm_populated(struct storm *storm)
+{
+	return __atomic_load_n(&storm->populated, __ATOMIC_RELAXED);
+}
+
 TEST_F_TIMEOUT(mirror, storm, 180)
 {
 	/*
@@ -1596,7 +1601,9 @@ TEST_F_TIMEOUT(mirror, storm, 180)
 	ASSERT_TRUE(set_knobs(self->fd, &knobs));
 	storm.fd = self->fd;
 	ASSERT_TRUE(storm_begin(&storm, threads));
-	for (end = seconds_now() + 5; seconds_now() < end;) {
+	/* For so long, and then until enough has happened on a slow machine. */
+	for (end = seconds_now() + 5; seconds_now() < end ||
+	     (storm_populated(&storm) <= 20 && seconds_now() < end + 90);) {
 		struct comparison found;
 
 		sleep_ms(30);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # check.sh [NAME...]: runs all tests on these kernels of the table "kernels", on
-# all of them if none is named, and ends with the verdict over everything.
+# all that are always tested if none is named, and ends with the verdict over
+# everything.
 #
 # From the environment, both as make_initramfs.sh explains them: TESTS, ARGS.
 # Where one is set only the programs are run, without the style checks.
@@ -54,7 +55,7 @@ check_kernel()
 }
 
 "$qemu_dir/packages.sh" perl
-kernels=${*:-$(kernel_names)}
+kernels=${*:-$(kernel_names always)}
 for kernel in $kernels; do
 	kernel_field "$kernel" 1 >/dev/null
 done

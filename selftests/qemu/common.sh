@@ -21,9 +21,11 @@ die()
 	exit 1
 }
 
+# kernel_names [WHEN]: all of them, or those with WHEN in the last column
 kernel_names()
 {
-	awk '!/^#/ && NF { print $1 }' "$qemu_dir/kernels"
+	awk -v when="${1:-}" '!/^#/ && NF && (when == "" || when == $NF) {
+		print $1 }' "$qemu_dir/kernels"
 }
 
 default_kernel()
