@@ -21,16 +21,16 @@ die()
 	exit 1
 }
 
-# kernel_names [WHEN]: all of them, or those with WHEN in the last column
+# kernel_names WHEN: those with WHEN in the last column, or all with "any"
 kernel_names()
 {
-	awk -v when="${1:-}" '!/^#/ && NF && (when == "" || when == $NF) {
+	awk -v when="$1" '!/^#/ && NF && (when == "any" || when == $NF) {
 		print $1 }' "$qemu_dir/kernels"
 }
 
 default_kernel()
 {
-	kernel_names | head -n 1
+	kernel_names any | head -n 1
 }
 
 # kernel_field NAME COLUMN: one field of a kernel's row in the table
@@ -39,7 +39,7 @@ kernel_field()
 	field=$(awk -v name="$1" -v column="$2" '
 		!/^#/ && $1 == name { print $column }' "$qemu_dir/kernels")
 	[ -n "$field" ] ||
-		die "no kernel '$1'; there is: $(kernel_names | tr '\n' ' ')"
+		die "no kernel '$1'; there is: $(kernel_names any | tr '\n' ' ')"
 	printf '%s\n' "$field"
 }
 
