@@ -37,8 +37,8 @@ help:
 	@echo
 	@echo "Variables:"
 	@echo "  KERNEL=<name>         one of: $(shell $(QEMU)/kernel_names.sh)"
-	@echo "                        (default: the first; the built ones take a quarter"
-	@echo "                        of an hour to build, once)"
+	@echo "                        (default: all for check, else the first; the built"
+	@echo "                        ones take ten minutes each to build, once)"
 	@echo "  HMM_MIRROR_CACHE      where kernels are kept, now in"
 	@echo "                        $$($(QEMU)/kernel_names.sh --cache)"
 	@echo "  HMM_MIRROR_ACCEL=kvm  use KVM; without it QEMU emulates (tcg)"
@@ -59,9 +59,9 @@ SOURCES := $(shell find . -name build -prune -o -name '.?*' -prune -o -type f \
 COPIES := $(addprefix $(OUT)/src/,$(SOURCES))
 # A deleted header must not live on in the copy.
 STALE = $(filter-out $(COPIES),$(shell find $(OUT)/src -name '*.h' \
-	  -not -name compat_probes.h 2>/dev/null))
+	  -not -name '*_probes.h' 2>/dev/null))
 # Modules of the project that are clients of hmm_mirror.ko.
-CLIENTS := $(patsubst %/Kbuild,%,$(filter selftests/%/Kbuild,$(SOURCES)))
+CLIENTS := $(patsubst %/Kbuild,%,$(filter %/Kbuild,$(SOURCES)))
 
 KBUILD = $(MAKE) -C $(KDIR) W=1 $(KBUILD_FLAGS)
 
