@@ -2,7 +2,7 @@
 /*
  * The commands of dmirror on system memory, on every kernel; and their limits.
  */
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include <limits.h>
 #include <poll.h>

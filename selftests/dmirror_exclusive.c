@@ -4,7 +4,7 @@
  * it lasts the CPU, and everybody else, must ask, and nothing is lost when it
  * ends, whatever ends it.
  */
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include <pthread.h>
 
@@ -261,7 +261,7 @@ static void *count_on_the_cpu(void *argument)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(exclusive, cpu_takes_it_back_all_the_time, 120)
+TEST_F_TIMEOUT(exclusive, cpu_takes_it_back_all_the_time, 300)
 {
 	struct counting counting = { .counter = (void *)self->start };
 	unsigned long taken = 0;

@@ -5,7 +5,7 @@
  * page stays behind, and nothing is said in the kernel's log. The kernel's fault
  * injection (Documentation/fault-injection) makes them fail for this task only.
  */
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "dmirror_test.h"
 
@@ -336,7 +336,7 @@ static int run_cpu_fault(FIXTURE_DATA(failure) *self)
 	return touch_page(page_at(self->start, 3)) == 103 ? 0 : EIO;
 }
 
-TEST_F_TIMEOUT(failure, to_device, 120)
+TEST_F_TIMEOUT(failure, to_device, 300)
 {
 	const struct step step = {
 		.run = run_to_device,
@@ -347,7 +347,7 @@ TEST_F_TIMEOUT(failure, to_device, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, holes_to_device, 120)
+TEST_F_TIMEOUT(failure, holes_to_device, 300)
 {
 	const struct step step = {
 		.run = run_to_device,
@@ -358,7 +358,7 @@ TEST_F_TIMEOUT(failure, holes_to_device, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, to_system, 120)
+TEST_F_TIMEOUT(failure, to_system, 300)
 {
 	const struct step step = {
 		.run = run_to_system,
@@ -368,7 +368,7 @@ TEST_F_TIMEOUT(failure, to_system, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, device_faults_in, 120)
+TEST_F_TIMEOUT(failure, device_faults_in, 300)
 {
 	const struct step step = {
 		.run = run_read,
@@ -378,7 +378,7 @@ TEST_F_TIMEOUT(failure, device_faults_in, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, device_writes, 120)
+TEST_F_TIMEOUT(failure, device_writes, 300)
 {
 	const struct step step = {
 		.run = run_write,
@@ -389,7 +389,7 @@ TEST_F_TIMEOUT(failure, device_writes, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, other_device_reads, 120)
+TEST_F_TIMEOUT(failure, other_device_reads, 300)
 {
 	const struct step step = {
 		.run = run_read_by_other,
@@ -399,7 +399,7 @@ TEST_F_TIMEOUT(failure, other_device_reads, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, snapshot, 120)
+TEST_F_TIMEOUT(failure, snapshot, 300)
 {
 	const struct step step = {
 		.run = run_snapshot,
@@ -409,7 +409,7 @@ TEST_F_TIMEOUT(failure, snapshot, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, exclusive, 120)
+TEST_F_TIMEOUT(failure, exclusive, 300)
 {
 	const struct step step = {
 		.run = run_exclusive,
@@ -423,7 +423,7 @@ TEST_F_TIMEOUT(failure, exclusive, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, close, 120)
+TEST_F_TIMEOUT(failure, close, 300)
 {
 	const struct step step = {
 		.run = run_close_and_open,
@@ -436,7 +436,7 @@ TEST_F_TIMEOUT(failure, close, 120)
 		fail_many(_metadata, self, &step, interval);
 }
 
-TEST_F_TIMEOUT(failure, open, 120)
+TEST_F_TIMEOUT(failure, open, 300)
 {
 	const struct step step = {
 		.run = run_open,
@@ -446,7 +446,7 @@ TEST_F_TIMEOUT(failure, open, 120)
 	fail_all_ways(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(failure, cpu_faults, 120)
+TEST_F_TIMEOUT(failure, cpu_faults, 300)
 {
 	const struct step step = {
 		.run = run_cpu_fault,
@@ -476,7 +476,7 @@ FIXTURE_TEARDOWN(afterwards)
  * kmemleak looks for memory that nobody refers to any more. What is the modules'
  * own has their names in the trace of its allocation.
  */
-TEST_F_TIMEOUT(afterwards, nothing_has_leaked, 200)
+TEST_F_TIMEOUT(afterwards, nothing_has_leaked, 450)
 {
 	const char *path = "/sys/kernel/debug/kmemleak";
 	char line[256], first[256] = "";

@@ -4,7 +4,7 @@
  * page moves. hmm-tests do not look at these. For one page each, and for huge
  * pages where the kernel moves them whole.
  */
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "dmirror_test.h"
 

@@ -4,7 +4,7 @@
  * use them, files are closed while mappings change, processes are killed in the
  * middle of it. Each word has one writer, who knows what must be there.
  */
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -249,7 +249,7 @@ static bool device_sees_writes(int fd, char *start, size_t npages, char *buffer,
 	return true;
 }
 
-TEST_F_TIMEOUT(race, migration_against_cpu_faults, 120)
+TEST_F_TIMEOUT(race, migration_against_cpu_faults, 300)
 {
 	atomic_ulong writes[self->npages];
 	struct worker writer = {
@@ -286,7 +286,7 @@ TEST_F_TIMEOUT(race, migration_against_cpu_faults, 120)
 }
 
 /* The same pages are wanted by two devices, each of which gets some of them. */
-TEST_F_TIMEOUT(race, two_devices_and_the_cpu, 120)
+TEST_F_TIMEOUT(race, two_devices_and_the_cpu, 300)
 {
 	atomic_ulong writes[self->npages];
 	struct worker writer = {
@@ -337,7 +337,7 @@ static void *cpu_reader(void *argument)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(race, migration_against_device_writes, 120)
+TEST_F_TIMEOUT(race, migration_against_device_writes, 300)
 {
 	atomic_ulong writes[self->npages];
 	struct worker reader = {
@@ -412,7 +412,7 @@ static void *mapping_changer(void *argument)
  * invalidations of pages that they have mapped and moved. Other pages, which
  * stay, keep their data although each close() evicts them.
  */
-TEST_F_TIMEOUT(race, close_during_invalidation, 120)
+TEST_F_TIMEOUT(race, close_during_invalidation, 300)
 {
 	char *changing = map_anonymous(NPAGES);
 	struct worker changes = {
@@ -475,7 +475,7 @@ static void be_busy_until_killed(unsigned int unit, char *start, size_t npages)
 }
 
 /* Wherever a process is killed, none of its pages is left in the device. */
-TEST_F_TIMEOUT(race, killed_while_pages_move, 120)
+TEST_F_TIMEOUT(race, killed_while_pages_move, 300)
 {
 	unsigned int round;
 

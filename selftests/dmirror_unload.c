@@ -4,7 +4,7 @@
  * refused, or the pages have been moved to system memory before. In either case
  * every byte is there. The module is loaded again in the end, as it was.
  */
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include <sys/uio.h>
 

@@ -754,7 +754,7 @@ TEST_F(entry, sparse_file)
 	EXPECT_EQ(2, fault_page(start));
 }
 
-TEST_F_TIMEOUT(entry, ksm, 120)
+TEST_F_TIMEOUT(entry, ksm, 300)
 {
 	double deadline = seconds_now() + 60;
 	char *start = map_anonymous(2);
@@ -1028,7 +1028,7 @@ TEST_F(entry, hugetlb_read_only)
 	munmap(start, size);
 }
 
-TEST_F_TIMEOUT(entry, hugetlb_1g, 120)
+TEST_F_TIMEOUT(entry, hugetlb_1g, 300)
 {
 	size_t size = 1UL << 30;
 	size_t npages = size / self->page;
@@ -1119,7 +1119,7 @@ static void *move_between_nodes(void *argument)
  * Pages on the move between two NUMA nodes are migration entries for a while:
  * nothing in a snapshot, waited for when asked.
  */
-TEST_F_TIMEOUT(entry, migration, 60)
+TEST_F(entry, migration)
 {
 	struct move move = { .npages = 64 };
 	double deadline = seconds_now() + 3;
@@ -1319,7 +1319,7 @@ static bool make_numa_hints(struct __test_metadata *_metadata, int fd,
 	return hints == npages;
 }
 
-TEST_F_TIMEOUT(numa_hint, pages, 120)
+TEST_F_TIMEOUT(numa_hint, pages, 300)
 {
 	size_t npages = 32;
 	char *start;
@@ -1359,7 +1359,7 @@ TEST_F_TIMEOUT(numa_hint, pages, 120)
 }
 
 /* 24cee8ab41 "pmd_protnone": a NUMA-hint PMD is faulted only if asked. */
-TEST_F_TIMEOUT(numa_hint, huge_page, 120)
+TEST_F_TIMEOUT(numa_hint, huge_page, 300)
 {
 	size_t npages = pages_per_pmd();
 	char *start;

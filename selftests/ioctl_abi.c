@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "device.h"
 #include "memory.h"
 
@@ -546,7 +546,7 @@ TEST_F(abi, range_array_ends)
  * Arrays that are too small: each call continues where the one before stopped,
  * and together they say what one call says.
  */
-TEST_F_TIMEOUT(abi, range_small_array, 240)
+TEST_F_TIMEOUT(abi, range_small_array, 450)
 {
 	static struct hmm_mirror_extent_info whole[4096];
 	static const __u32 capacities[] = { 1, 2, 3, 100, 255, 256, 257, 1000 };

@@ -137,7 +137,7 @@ static void break_copy_on_write(struct __test_metadata *_metadata,
 	munmap(start, npages * self->page);
 }
 
-TEST_F_TIMEOUT(linear, copy_on_write, 240)
+TEST_F_TIMEOUT(linear, copy_on_write, 450)
 {
 	/* Once for the faults' own invalidations. */
 	double small = write_work(_metadata, self, SMALL, break_copy_on_write,
@@ -165,7 +165,7 @@ static void fill_hole(struct __test_metadata *_metadata,
 }
 
 /* Filling a hole invalidates nothing. */
-TEST_F_TIMEOUT(linear, hole, 240)
+TEST_F_TIMEOUT(linear, hole, 450)
 {
 	double small = write_work(_metadata, self, SMALL, fill_hole, 0);
 	double large = write_work(_metadata, self, LARGE, fill_hole, 0);
@@ -194,7 +194,7 @@ static void fill_scattered(struct __test_metadata *_metadata,
 	munmap(start, npages * self->page);
 }
 
-TEST_F_TIMEOUT(linear, scattered_holes, 240)
+TEST_F_TIMEOUT(linear, scattered_holes, 450)
 {
 	double small = write_work(_metadata, self, SMALL, fill_scattered, 0);
 	double large = write_work(_metadata, self, LARGE / 4, fill_scattered, 0);
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(linear, scattered_holes, 240)
 }
 
 /* A snapshot looks at each page once. */
-TEST_F_TIMEOUT(linear, snapshot, 120)
+TEST_F_TIMEOUT(linear, snapshot, 300)
 {
 	size_t npages = LARGE / 4 / self->page;
 	char *start = map_anonymous_aligned(npages, pmd_size());
@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(linear, snapshot, 120)
 }
 
 /* What mm/hmm.c needs for the same, to be shown; nothing is expected of it. */
-TEST_F_TIMEOUT(linear, kernel_in_comparison, 120)
+TEST_F_TIMEOUT(linear, kernel_in_comparison, 300)
 {
 	static const size_t sizes[] = { 4UL << 20, 16UL << 20 };
 	size_t i;

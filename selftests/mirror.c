@@ -12,7 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "device.h"
 #include "memory.h"
 #include "mirror_test/mirror_test.h"
@@ -1580,7 +1580,7 @@ static unsigned long storm_populated(struct storm *storm)
 	return __atomic_load_n(&storm->populated, __ATOMIC_RELAXED);
 }
 
-TEST_F_TIMEOUT(mirror, storm, 180)
+TEST_F_TIMEOUT(mirror, storm, 450)
 {
 	/*
 	 * While one populate is in map, an invalidation and then another
@@ -1657,7 +1657,7 @@ static bool load_module(const char *name)
 }
 
 /* SIGKILL in the midst of a storm: nothing is left of any mirror. */
-TEST_F_TIMEOUT(mirror, killed_in_storm, 180)
+TEST_F_TIMEOUT(mirror, killed_in_storm, 450)
 {
 	unsigned int round;
 

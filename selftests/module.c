@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "device.h"
 #include "memory.h"
 
@@ -258,7 +258,7 @@ static void use_module(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, close(fd));
 }
 
-TEST_F_TIMEOUT(module, load_and_unload, 60)
+TEST_F(module, load_and_unload)
 {
 	struct hmm_mirror_info info;
 	int fd;
@@ -292,7 +292,7 @@ TEST_F_TIMEOUT(module, load_and_unload, 60)
 	unload_module(_metadata);
 }
 
-TEST_F_TIMEOUT(module, open_file, 60)
+TEST_F(module, open_file)
 {
 	struct hmm_mirror_info info;
 	int fd, again;
@@ -311,7 +311,7 @@ TEST_F_TIMEOUT(module, open_file, 60)
 	unload_module(_metadata);
 }
 
-TEST_F_TIMEOUT(module, clients, 60)
+TEST_F(module, clients)
 {
 	size_t i;
 
@@ -335,7 +335,7 @@ TEST_F_TIMEOUT(module, clients, 60)
 	unload_module(_metadata);
 }
 
-TEST_F_TIMEOUT(module, parameters, 60)
+TEST_F(module, parameters)
 {
 	struct hmm_mirror_event events[16];
 	struct hmm_mirror_info info;
@@ -384,7 +384,7 @@ TEST_F_TIMEOUT(module, parameters, 60)
 	unload_module(_metadata);
 }
 
-TEST_F_TIMEOUT(module, bad_parameters, 60)
+TEST_F(module, bad_parameters)
 {
 	char *start = map_anonymous(1);
 	__u32 id;
@@ -473,7 +473,7 @@ static void be_victim(void)
 		pause();
 }
 
-TEST_F_TIMEOUT(module, killed_process, 120)
+TEST_F_TIMEOUT(module, killed_process, 300)
 {
 	double deadline = seconds_now() + PATIENCE;
 	__u64 open_files, subscriptions;
@@ -566,7 +566,7 @@ static void command(struct __test_metadata *_metadata, int commands,
  * It is the open file that keeps the module, not the process: its address space
  * has had subscriptions and knows of none now.
  */
-TEST_F_TIMEOUT(module, used_before, 60)
+TEST_F(module, used_before)
 {
 	int commands[2], answers[2];
 	pid_t child;
@@ -601,7 +601,7 @@ TEST_F_TIMEOUT(module, used_before, 60)
  * Whatever a cycle left behind would be there fifty times. The memory of a
  * module is given back a moment after it.
  */
-TEST_F_TIMEOUT(module, fifty_cycles, 240)
+TEST_F_TIMEOUT(module, fifty_cycles, 450)
 {
 	unsigned long before, size = 0;
 	double deadline;
@@ -654,7 +654,7 @@ static unsigned int count_leaks(struct __test_metadata *_metadata)
 	return leaks;
 }
 
-TEST_F_TIMEOUT(module, no_leaks, 240)
+TEST_F_TIMEOUT(module, no_leaks, 450)
 {
 	pid_t child;
 	int i;

@@ -10,7 +10,7 @@
 #include <linux/hmm_mirror.h>
 #include <sys/resource.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "memory.h"
 #include "range_fault_test/range_fault_test.h"
 #include "witness.h"

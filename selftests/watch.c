@@ -10,7 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "device.h"
 #include "dmirror/uapi.h"
 #include "memory.h"
@@ -511,7 +511,7 @@ TEST_F(watch, mbind)
 	EXPECT_COVERED(self->id, HMM_MIRROR_EVENT_CLEAR, self->start, 6, 6);
 }
 
-TEST_F_TIMEOUT(watch, reclaim, 60)
+TEST_F(watch, reclaim)
 {
 	if (!have_swap())
 		SKIP(return, "no swap space is active");
@@ -598,7 +598,7 @@ TEST_F(watch, split)
 	munmap(start, pmd_size());
 }
 
-TEST_F_TIMEOUT(watch, collapse, 60)
+TEST_F(watch, collapse)
 {
 	double deadline = seconds_now() + PATIENCE;
 	char *start;
@@ -796,7 +796,7 @@ static void *invalidate_on_demand(void *argument)
  * As soon as anything can see that the page has gone, the event is there: who
  * reads events after he has used an answer knows whether it was true.
  */
-TEST_F_TIMEOUT(watch, event_before_staleness, 60)
+TEST_F(watch, event_before_staleness)
 {
 	struct sneak sneak = { .page = page_at(self->start, 8) };
 	struct hmm_mirror_extent_info extent;
@@ -1074,7 +1074,7 @@ TEST_F(watch, bad_arguments)
  * Too many events
  */
 
-TEST_F_TIMEOUT(watch, overflow, 60)
+TEST_F(watch, overflow)
 {
 	__u64 events = COUNTER(self->fd, events);
 	__u64 lost = COUNTER(self->fd, events_lost);
@@ -1131,7 +1131,7 @@ static ssize_t read_some(struct __test_metadata *_metadata, int fd, size_t nr)
  * Once something was lost the place of the loss stays where it is, also when
  * there is room again before it has been read.
  */
-TEST_F_TIMEOUT(watch, place_of_the_loss, 60)
+TEST_F(watch, place_of_the_loss)
 {
 	__u64 lost = COUNTER(self->fd, events_lost);
 	struct hmm_mirror_info info;
@@ -1350,7 +1350,7 @@ static void start_waiter(struct __test_metadata *_metadata,
 	}
 }
 
-TEST_F_TIMEOUT(watch, read_waits, 60)
+TEST_F(watch, read_waits)
 {
 	struct waiter waiter = { .fd = self->fd };
 
@@ -1384,7 +1384,7 @@ static void count_signal(int signal)
 	signals++;
 }
 
-TEST_F_TIMEOUT(watch, signal, 60)
+TEST_F(watch, signal)
 {
 	struct sigaction action = { .sa_handler = count_signal };
 	struct waiter waiter = { .fd = self->fd };
@@ -1418,7 +1418,7 @@ static int poll_now(int fd, short events)
 	return nr == 1 ? poll_fd.revents : nr;
 }
 
-TEST_F_TIMEOUT(watch, poll, 60)
+TEST_F(watch, poll)
 {
 	struct waiter waiter = { .fd = self->fd };
 
@@ -1441,7 +1441,7 @@ TEST_F_TIMEOUT(watch, poll, 60)
 	EXPECT_EQ(1, read_some(_metadata, self->fd, 1));
 }
 
-TEST_F_TIMEOUT(watch, epoll, 60)
+TEST_F(watch, epoll)
 {
 	struct epoll_event interest = { .events = EPOLLIN | EPOLLET };
 	struct waiter waiter = { .fd = epoll_create1(EPOLL_CLOEXEC) };
@@ -1515,7 +1515,7 @@ static void *read_until_the_end(void *argument)
  * Each invalidation is either reported or counted as lost, however fast they
  * come while somebody reads.
  */
-TEST_F_TIMEOUT(watch, read_while_invalidating, 120)
+TEST_F_TIMEOUT(watch, read_while_invalidating, 300)
 {
 	__u64 events = COUNTER(self->fd, events);
 	__u64 lost = COUNTER(self->fd, events_lost);
@@ -1544,7 +1544,7 @@ TEST_F_TIMEOUT(watch, read_while_invalidating, 120)
 }
 
 /* Two readers: nobody gets what the other has got. */
-TEST_F_TIMEOUT(watch, two_readers, 120)
+TEST_F_TIMEOUT(watch, two_readers, 300)
 {
 	struct sharer sharers[2] = { { .fd = self->fd }, { .fd = self->fd } };
 	double deadline = seconds_now() + PATIENCE;
@@ -1785,18 +1785,18 @@ static void watch_it_leave(struct __test_metadata *_metadata,
 		kill_and_wait(child);
 }
 
-TEST_F_TIMEOUT(watch, attached_exits, 60)
+TEST_F(watch, attached_exits)
 {
 	watch_it_leave(_metadata, self, EXIT);
 }
 
-TEST_F_TIMEOUT(watch, attached_is_killed, 60)
+TEST_F(watch, attached_is_killed)
 {
 	watch_it_leave(_metadata, self, KILLED);
 }
 
 /* A new program is a new address space: what was mirrored is gone. */
-TEST_F_TIMEOUT(watch, attached_executes, 60)
+TEST_F(watch, attached_executes)
 {
 	if (access("/bin/sleep", X_OK))
 		SKIP(return, "no /bin/sleep to execute");

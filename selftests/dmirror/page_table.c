@@ -181,7 +181,11 @@ int dmirror_table_set(struct dmirror_client *client, unsigned long addr,
 	return 0;
 }
 
-/* Makes room for entries of [@start, @end), a window at most. */
+/*
+ * Makes room for entries of [@start, @end), a window at most. Where there are too
+ * many leaves all go: the device faults again where it comes back to, and asks
+ * anew for exclusive access that it had there.
+ */
 static int make_room(struct dmirror_client *client, unsigned long start,
 		     unsigned long end)
 {
