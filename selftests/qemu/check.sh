@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh [NAME...]: runs all tests on these kernels of the table "kernels", on
-# all that are always tested if none is named, and ends with the verdict over
-# everything.
+# check.sh [NAME...]: runs the tests on these kernels of the table "kernels", on all
+# if none is named, and ends with the verdict over everything.
 #
 # From the environment, both as make_initramfs.sh explains them: TESTS, ARGS.
-# Where one is set only the programs are run, without the style checks.
+# Where one is set only the programs are run, without the style checks; and, unless
+# kernels are named, not on kernels that are for certain tests alone.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -25,15 +25,35 @@ failed_stage()
 	} >"$1"
 }
 
+# tests_for NAME: what is to be run there, as TESTS
+tests_for()
+{
+	if [ -n "${TESTS:-}" ]; then
+		printf '%s\n' "$TESTS"
+	else
+		kernel_field "$1" 6
+	fi
+}
+
 # boot_tests NAME: builds everything and runs the guest
 boot_tests()
 {
 	location=$("$qemu_dir/build.sh" "$1") || return 1
 	eval "$location"
 	export kernel_release kernel_image kernel_root
-	"$qemu_dir/make_initramfs.sh" "$build_dir/$1" check || return 1
+	TESTS=$(tests_for "$1") \
+		"$qemu_dir/make_initramfs.sh" "$build_dir/$1" check || return 1
 	say "booting $1 ($kernel_release)"
 	"$qemu_dir/boot.sh" "$build_dir/$1" check awk -f "$qemu_dir/progress.awk"
+}
+
+# get_kernels NAME...: what takes long to download or build is got while tests run,
+# for which a guest needs one processor most of the time
+get_kernels()
+{
+	for kernel; do
+		nice -n 19 "$qemu_dir/fetch_kernel.sh" "$kernel" || :
+	done >"$build_dir/get_kernels.log" 2>&1 </dev/null
 }
 
 check_kernel()
@@ -55,7 +75,13 @@ check_kernel()
 }
 
 "$qemu_dir/packages.sh" perl
-kernels=${*:-$(kernel_names always)}
+if [ $# -gt 0 ]; then
+	kernels=$*
+elif [ -n "${TESTS:-}" ]; then
+	kernels=$(kernel_names '*')
+else
+	kernels=$(kernel_names any)
+fi
 for kernel in $kernels; do
 	kernel_field "$kernel" 1 >/dev/null
 done
@@ -69,6 +95,11 @@ if [ -z "${TESTS:-}${ARGS:-}" ]; then
 		sed -n '/^not ok /s/^/   /p'
 	set -- "$qemu_dir"/t/*.t "$build_dir/tap/style.tap"
 fi
+# shellcheck disable=SC2086 # a list of words
+get_kernels $kernels &
+getter=$!
+trap 'kill "$getter" 2>/dev/null || :' EXIT
+trap 'exit 130' INT TERM HUP
 for kernel in $kernels; do
 	check_kernel "$kernel"
 	set -- "$@" "$build_dir/$kernel"/tap/*.tap

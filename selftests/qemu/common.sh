@@ -21,10 +21,10 @@ die()
 	exit 1
 }
 
-# kernel_names WHEN: those with WHEN in the last column, or all with "any"
+# kernel_names TESTS: those with TESTS in the last column, or all with "any"
 kernel_names()
 {
-	awk -v when="$1" '!/^#/ && NF && (when == "any" || when == $NF) {
+	awk -v tests="$1" '!/^#/ && NF && (tests == "any" || tests == $NF) {
 		print $1 }' "$qemu_dir/kernels"
 }
 

@@ -84,7 +84,7 @@ fetch_stock()
 
 build_from_source()
 {
-	built=$("$qemu_dir/build_kernel.sh" "$1" "$2") || exit 1
+	built=$("$qemu_dir/build_kernel.sh" "$1" "$2" "$3") || exit 1
 	kernel_release=$(cat "$built/release")
 	kernel_image=$built/image
 	kernel_root=$built/root
@@ -103,7 +103,8 @@ stock)
 		    "(Debian 12 has it in bookworm-security)"
 	;;
 built)
-	build_from_source "$(kernel_field "$1" 4)" "$(kernel_field "$1" 3)"
+	build_from_source "$(kernel_field "$1" 4)" "$(kernel_field "$1" 3)" \
+		"$(kernel_field "$1" 5)"
 	;;
 *)
 	die "$1: cannot make a kernel of the kind '$how'"

@@ -90,10 +90,10 @@ for file in $(module_files $modules); do
 	add_module "$file" kernel
 done
 add_module "$out/src/hmm_mirror.ko" project
-for file in "$out"/src/selftests/*/*.ko; do
+for file in "$out"/src/takeover/*.ko "$out"/src/selftests/*/*.ko; do
 	case $file in
-	# A test loads this one, which must fail.
-	*/missing_symbol.ko) cp "$file" "$root/modules/" ;;
+	# Tests load these.
+	*/missing_symbol.ko | */hmm_takeover.ko) cp "$file" "$root/modules/" ;;
 	*.ko) [ ! -e "$file" ] || add_module "$file" project ;;
 	esac
 done
@@ -111,6 +111,8 @@ if [ "$mode" = check ] && [ ! -s "$root/guest/tests" ]; then
 fi
 cp "$root/guest/tests" "$out/tests.list"
 find "$out/kernel_tests" -type f -exec cp -t "$root/guest" {} +
+find "$kernel_root/lib/modules/$kernel_release" -name test_hmm.ko \
+	-exec cp -t "$root/modules" {} +
 
 {
 	printf "mode='%s'\n" "$mode"
