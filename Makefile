@@ -7,6 +7,8 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 QEMU := selftests/qemu
 
 .PHONY: all help modules project_modules build_modules build_tools probe tests
+.PHONY: install install_modules install_tools install_headers sign_modules
+.PHONY: uninstall install_dkms uninstall_dkms
 .PHONY: run check shell style clean
 
 all: build_modules build_tools
@@ -20,7 +22,16 @@ help:
 	@echo "For the running kernel, needs its headers:"
 	@echo "  make                  build hmm_mirror.ko and hmmctl"
 	@echo "                        KDIR=<directory> for another kernel's build tree"
-	@echo "  make probe NAME=<x>   what the compiler said about the build probe x"
+	@echo "  make probe NAME=<x>   what the compiler said about the build probe x, of"
+	@echo "                        hmm_mirror.ko, or of another with its directory:"
+	@echo "                        NAME=selftests/dmirror/<x>; alone: which there are"
+	@echo
+	@echo "  make install          the module, hmmctl, its man page and the headers"
+	@echo "                        DESTDIR=<directory> below it; PREFIX=/usr/local"
+	@echo "                        SIGN_KEY=<file> SIGN_CERT=<file> sign the module"
+	@echo "  make uninstall        remove them again"
+	@echo "  make install_dkms     let DKMS build the module for every kernel"
+	@echo "  make uninstall_dkms   no more"
 	@echo
 	@echo "In a virtual machine, the kernel from Debian's archive; gets what is missing"
 	@echo "with apt-get and changes nothing in /boot:"
@@ -46,8 +57,10 @@ help:
 
 # --- Building for one kernel: KDIR says which, OUT where ---------------------
 
+# What uname -r says. A distribution's make kernelrelease may say something else.
+RELEASE := $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"/\1/p' \
+	     $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 ifeq ($(OUT),)
-RELEASE := $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
 OUT := build/$(or $(RELEASE),unknown)
 endif
 override OUT := $(abspath $(OUT))
@@ -63,6 +76,7 @@ STALE = $(filter-out $(COPIES),$(shell find $(OUT)/src -name '*.h' \
 # Modules of the project that are clients of hmm_mirror.ko.
 CLIENTS := $(patsubst %/Kbuild,%,$(filter %/Kbuild,$(SOURCES)))
 
+HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 KBUILD = $(MAKE) -C $(KDIR) W=1 $(KBUILD_FLAGS)
 
 $(OUT)/src/%: %
@@ -77,6 +91,7 @@ build_modules: $(COPIES)
 		echo "\"make run\" and \"make check\" need none: they get what they need." >&2; \
 		exit 1; \
 	fi
+	@$(HERE)/install/check_kernel.sh $(KDIR)
 	@rm -f $(STALE)
 	+$(KBUILD) M=$(OUT)/src modules
 
@@ -90,8 +105,92 @@ project_modules: build_modules
 build_tools:
 	+$(MAKE) -C tools O=$(OUT)/tools LDFLAGS=$(TOOLS_LDFLAGS)
 
-probe: build_modules
-	@cat $(OUT)/src/probes/$(NAME).log
+# Asks the compiler again, with the flags of the module that the probe is for. In a
+# copy of its own: kbuild thinks that there is nothing else.
+PROBE_DIR := $(filter-out .,$(patsubst %/,%,$(dir $(NAME))))
+PROBE_FILE := $(addsuffix /,$(PROBE_DIR))probes/$(notdir $(NAME))
+PROBE_OUT := $(OUT)/probe$(addprefix /,$(PROBE_DIR))
+PROBES := $(foreach file,$(SOURCES),$(if $(findstring probes/,$(file)),$(subst probes/,,$(basename $(file)))))
+
+$(OUT)/probe/%: %
+	@mkdir -p $(@D)
+	@cp -p $< $@
+
+probe: $(addprefix $(OUT)/probe/,$(SOURCES))
+	@if [ ! -e $(PROBE_FILE).c ]; then \
+		echo "NAME=<probe>, one of:"; \
+		printf '  %s\n' $(sort $(PROBES)); \
+		exit 1; \
+	fi
+	@$(HERE)/install/check_kernel.sh $(KDIR)
+	@rm -f $(PROBE_OUT)/probes/*.result
+	+@$(KBUILD) -s M=$(PROBE_OUT) PROBE=$(notdir $(NAME)) modules
+	@echo "The compiler on $(PROBE_FILE).c:"
+	@sed 's|^$(OUT)/probe/||' $(PROBE_OUT)/probes/$(notdir $(NAME)).log
+	@echo "Result:"
+	@cat $(PROBE_OUT)/probes/$(notdir $(NAME)).result
+
+# --- Installing ---------------------------------------------------------------
+
+PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' $(HERE)/dkms.conf)
+MODULE_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
+MODULE_FILE = $(firstword $(wildcard $(MODULE_DIR)/hmm_mirror.ko*))
+BIN_DIR := $(DESTDIR)$(PREFIX)/bin
+MAN_DIR := $(DESTDIR)$(PREFIX)/share/man/man1
+INCLUDE_DIR := $(DESTDIR)$(PREFIX)/include
+DKMS_DIR := $(DESTDIR)/usr/src/hmm_mirror-$(VERSION)
+DKMS_FILES := dkms.conf COPYING install/check_kernel.sh \
+	      $(filter probes/% uapi/%,$(SOURCES)) \
+	      $(foreach file,$(SOURCES),$(if $(findstring /,$(file)),,$(file)))
+
+# Where modules are indexed; a directory that becomes a package has no index.
+DEPMOD = if [ -e $(MODULE_DIR)/../modules.dep ]; then \
+		 depmod -b $(DESTDIR)/ $(RELEASE); fi
+
+install: install_modules install_tools install_headers
+	@$(HERE)/install/signing_hint.sh $(MODULE_FILE) $(KDIR)
+
+# kbuild installs as the kernel wants it, compressed for example. Not left to it:
+# depmod, for which it wants a file that headers do not have; and to sign with the
+# key of who built the kernel, which is rarely here.
+install_modules: build_modules $(if $(SIGN_KEY),sign_modules)
+	+$(KBUILD) M=$(OUT)/src INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates \
+		CONFIG_MODULE_SIG_ALL= cmd_depmod=: quiet_cmd_depmod= modules_install
+	install -m 0644 $(OUT)/src/Module.symvers $(MODULE_DIR)/hmm_mirror.symvers
+	$(DEPMOD)
+
+sign_modules: build_modules
+	$(KDIR)/scripts/sign-file sha256 $(SIGN_KEY) $(SIGN_CERT) $(OUT)/src/hmm_mirror.ko
+
+install_tools: build_tools
+	install -D -m 0755 $(OUT)/tools/hmmctl $(BIN_DIR)/hmmctl
+	install -D -m 0644 tools/hmmctl.1 $(MAN_DIR)/hmmctl.1
+
+install_headers:
+	install -D -m 0644 uapi/linux/hmm_mirror.h $(INCLUDE_DIR)/linux/hmm_mirror.h
+	install -D -m 0644 hmm_mirror.h $(INCLUDE_DIR)/hmm_mirror/hmm_mirror.h
+
+# Of directories only what nobody else uses goes, and below DESTDIR all that is empty.
+uninstall:
+	rm -f $(MODULE_DIR)/hmm_mirror.ko* $(MODULE_DIR)/hmm_mirror.symvers
+	$(DEPMOD)
+	rm -f $(BIN_DIR)/hmmctl $(MAN_DIR)/hmmctl.1
+	rm -f $(INCLUDE_DIR)/linux/hmm_mirror.h $(INCLUDE_DIR)/hmm_mirror/hmm_mirror.h
+	$(call remove_empty,$(INCLUDE_DIR)/hmm_mirror)
+	$(if $(DESTDIR),find $(DESTDIR) -mindepth 1 -depth -type d -empty -delete)
+
+remove_empty = if [ -d $(1) ]; then rmdir --ignore-fail-on-non-empty $(1); fi
+
+install_dkms:
+	rm -rf $(DKMS_DIR)
+	mkdir -p $(DKMS_DIR)
+	cp --parents -p $(DKMS_FILES) $(DKMS_DIR)
+	$(if $(DESTDIR),,dkms install hmm_mirror/$(VERSION))
+
+uninstall_dkms:
+	$(if $(DESTDIR),,dkms remove hmm_mirror/$(VERSION) --all)
+	rm -rf $(DKMS_DIR)
 
 # --- With the kernels of the table selftests/qemu/kernels ---------------------
 

@@ -52,7 +52,7 @@ check_spdx()
 {
 	{
 		files '*.[chS]' '*.sh' '*.pl' '*.pm' '*.t' '*.awk' '*.py' \
-			'*.[1-9]' '*.md' Makefile 'Kbuild*'
+			'*.[1-9]' '*.md' '*.conf' Makefile 'Kbuild*'
 		files_with_shebang '^#!'
 	} | sort -u | while read -r file; do
 		head -n 3 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0' ||

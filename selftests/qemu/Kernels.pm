@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What tests outside of the virtual machine need to know about kernels, and a way
+# to run commands.
+
+package Kernels;
+
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use Test::More;
+
+my $dir = dirname(__FILE__);
+
+# names(HOW): the kernels of the table "kernels" of this kind
+sub names
+{
+	my ($how) = @_;
+
+	open(my $table, '<', "$dir/kernels") or die("kernels: $!\n");
+	return map { (split())[0] }
+	       grep { !/^(#|$)/ && (split())[1] eq $how } <$table>;
+}
+
+# location(NAME): what fetch_kernel.sh prints, as a hash
+sub location
+{
+	my ($name) = @_;
+	my %location = map { /^(\w+)='(.*)'$/ ? ($1 => $2) : () }
+		       `'$dir/fetch_kernel.sh' '$name'`;
+
+	die("cannot get the kernel $name\n") if $? || !$location{kernel_build};
+	return %location;
+}
+
+# packages(PACKAGE...): installs those that are missing
+sub packages
+{
+	system("$dir/packages.sh", @_) == 0 or die("cannot install @_\n");
+}
+
+# run(COMMAND): a shell command's exit status, and all that it printed
+sub run
+{
+	my ($command) = @_;
+	my $output = `( $command ) 2>&1 </dev/null`;
+
+	return ($? >> 8, $output);
+}
+
+# run_ok(NAME, COMMAND): it succeeds and the compiler has no warnings
+sub run_ok
+{
+	my ($name, $command) = @_;
+	my ($status, $output) = run($command);
+
+	# DKMS looks for the compiler in a file that has no such section.
+	$output =~ s/^readelf: Warning: Section '\.comment' .*\n//mg;
+	my $good = $status == 0 && $output !~ /\b(warning|error):/i;
+
+	ok($good, $name) or diag("$command\nexit status $status\n$output");
+	return $output;
+}
+
+1;
