@@ -5,6 +5,9 @@
 # OUT/tests.list gets its own TAP file OUT/tap/NAME.tap, and OUT/tap/guest.tap
 # has the tests that are about the whole: did every program run to its end, did
 # the kernel complain, did the machine reach its end.
+#
+# For the table of the verdict OUT/log/kernel says which kernel it was, and each
+# line of OUT/log/times a program and its seconds in the guest; "guest" is all.
 
 use strict;
 use warnings;
@@ -180,6 +183,24 @@ sub machine_problems
 	return @problems;
 }
 
+# What the kernel says it is, and the package it is from if it says that.
+sub kernel_version
+{
+	my ($console) = @_;
+
+	return '' if $console !~ /\] Linux version (\S+)/m;
+	my $version = $1;
+	$version .= " (Debian $1)" if $console =~ /\] Linux version .* SMP .* Debian (\S+) /m;
+	return $version;
+}
+
+sub seconds_of_boot
+{
+	my @stamps = map { /^\[ *(\d+)\./ ? $1 : () } @_;
+
+	return @stamps ? $stamps[-1] : 0;
+}
+
 die("usage: check_log.pl OUT\n") if @ARGV != 1;
 my ($out) = @ARGV;
 
@@ -208,6 +229,12 @@ result("the kernel's log has no splat",
 result('the kernel is not tainted by damage',
        taint_problems(map { $programs->{$_} // () } @names));
 result('the machine ran to its end', machine_problems($guest, $qemu_status, @console));
+
+write_file("$out/log/kernel", kernel_version(join("\n", @console)) . "\n");
+write_file("$out/log/times",
+	   (map { $programs->{$_} && $programs->{$_}{end} ?
+			"$_ $programs->{$_}{end}{seconds}\n" : () } @names),
+	   'guest ' . seconds_of_boot(@console) . "\n");
 
 my $count = grep { !/^#/ } @results;
 write_file("$out/tap/guest.tap", "TAP version 13\n", "1..$count\n", @results);

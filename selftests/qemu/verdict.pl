@@ -3,8 +3,8 @@
 #
 # verdict.pl FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files
 # (*.tap) and test scripts (*.t). Prints what failed and what was skipped, a
-# table, and as the last line "N passed, N failed, N skipped". Exits with 0 only
-# if nothing failed.
+# table of programs and kernels, one of what needs no kernel, and as the last line
+# "N passed, N failed, N skipped". Exits with 0 only if nothing failed.
 #
 # Stricter than prove: a skip without a reason fails, and so do TODO and XFAIL,
 # for a test that may fail tests nothing.
@@ -108,6 +108,85 @@ sub print_section
 	print(map { "  $_\n" } @lines);
 }
 
+# build/KERNEL of each kernel
+my %kernel_dirs;
+
+# log/FILE of what check_log.pl has left about a kernel, as lines
+sub kernel_log
+{
+	my ($kernel, $name) = @_;
+
+	open(my $file, '<', "$kernel_dirs{$kernel}/log/$name") or return ();
+	my @lines = <$file>;
+	chomp(@lines);
+	return @lines;
+}
+
+# "-" for none, so that what is not zero can be seen
+sub dash
+{
+	return join('/', map { $_ || '-' } @_);
+}
+
+# The table of programs and kernels: passed/failed/skipped and seconds.
+sub print_matrix
+{
+	my (@kernels, @programs, %seen, %seconds);
+
+	for my $path (@ARGV) {
+		my ($dir, $kernel, $program) =
+			$path =~ m{((?:.*/)?([^/]+))/tap/([^/]+)\.tap$};
+		next if !$program || $kernel eq 'build';
+		push(@kernels, $kernel) if !$kernel_dirs{$kernel};
+		$kernel_dirs{$kernel} = $dir;
+		push(@programs, $program) if !$seen{$program}++;
+	}
+	return if !@kernels;
+	my $corner = 'passed/failed/skipped';
+	my ($width) = sort { $b <=> $a } map { length } $corner, @programs, @kernels;
+
+	print("\nKernels:\n");
+	for my $kernel (@kernels) {
+		my ($version) = kernel_log($kernel, 'kernel');
+		printf("  %-*s  %s\n", $width, $kernel, $version || 'not booted');
+		$seconds{$kernel} = { map { split(' ') } kernel_log($kernel, 'times') };
+	}
+	# As many side by side as there is room for in a line.
+	while (my @columns = splice(@kernels, 0, 4)) {
+		printf("\n%-*s", $width, $corner);
+		printf("  %18s", $_) for @columns;
+		print("\n");
+		for my $program (sort(@programs)) {
+			my @cells = map { cell("$_/$program", $seconds{$_}{$program}) } @columns;
+
+			printf("%-*s%s\n", $width, $program,
+			       join('', map { sprintf('  %18s', $_) } @cells)) if grep { $_ } @cells;
+		}
+	}
+}
+
+# One result, "" if the program is not for that kernel
+sub cell
+{
+	my ($name, $seconds) = @_;
+
+	return '' if !defined($passed{$name});
+	my $result = dash($passed{$name}, $failed{$name}, $skipped{$name});
+	return $result . (defined($seconds) ? sprintf(' %4ds', $seconds) : '      ');
+}
+
+# What is no kernel's: style, and the tests of the harness itself.
+sub print_others
+{
+	my @names = @_;
+	my ($width) = sort { $b <=> $a } map { length } @names;
+
+	return if !@names;
+	printf("\n%-*s  passed  failed  skipped\n", $width, '');
+	printf("%-*s %7d %7s %8s\n", $width, $_, $passed{$_}, $failed{$_} || '-',
+	       $skipped{$_} || '-') for @names;
+}
+
 die("usage: verdict.pl FILE...\n") if !@ARGV;
 
 my $harness = TAP::Harness->new({
@@ -131,12 +210,11 @@ finish($_, $parsers{$_}) for @names;
 print_section('Skipped', @skips);
 print_section('Failed', @failures);
 
-my ($width) = sort { $b <=> $a } map { length } @names;
+print_matrix();
+print_others(grep { !/^[^\/]+\/./ || /^harness\// } @names);
+
 my %total = (passed => 0, failed => 0, skipped => 0);
-printf("\n%-*s  passed  failed  skipped\n", $width, '');
 for my $name (@names) {
-	printf("%-*s %7d %7s %8s\n", $width, $name, $passed{$name},
-	       $failed{$name} || '-', $skipped{$name} || '-');
 	$total{passed} += $passed{$name};
 	$total{failed} += $failed{$name};
 	$total{skipped} += $skipped{$name};

@@ -32,9 +32,9 @@ my %GOOD = (
 		END
 );
 
-# problems(NAME => CONTENT...): guest.tap's failed tests for a run with these
-# files instead of those of the good one
-sub problems
+# judge(NAME => CONTENT...): the directory of a run with these files instead of those
+# of the good one, after it was judged
+sub judge
 {
 	my %files = (%GOOD, @_);
 	my $out = tempdir(CLEANUP => 1);
@@ -47,6 +47,23 @@ sub problems
 		close($file);
 	}
 	system($^X, $program, $out) == 0 or die("check_log.pl failed\n");
+	return $out;
+}
+
+# left_files(NAME => CONTENT...): what it has written beside the TAP
+sub left_files
+{
+	my $out = judge(@_);
+
+	return map { my $name = $_; $name => scalar(`cat '$out/log/$name'`) } qw(kernel times);
+}
+
+# problems(NAME => CONTENT...): guest.tap's failed tests for a run with these
+# files instead of those of the good one
+sub problems
+{
+	my $out = judge(@_);
+
 	open(my $tap, '<', "$out/tap/guest.tap") or die("guest.tap: $!\n");
 	return join('', grep { /^not ok|^# / } <$tap>);
 }
@@ -111,5 +128,17 @@ like(problems('log/qemu.status' => "1\n"),
      qr/exit status was 1.*not ok - the machine ran/s, 'QEMU fails');
 like(problems('log/qemu.status' => undef),
      qr/not ok - the machine ran/, 'QEMU was not run');
+
+# What the table of the verdict is made from
+my %left = left_files('log/console.log' => <<~'END');
+	[    0.000000] Linux version 6.1.0-1-test (a@b) (gcc-12 (Debian 12.2.0-14) 12.2.0, GNU ld) #1 SMP PREEMPT_DYNAMIC Debian 6.1.4-1 (2026-01-02)
+	[    1.0] hmm_mirror guest: begin one
+	[   44.5] hmm_mirror guest: begin two
+	END
+is($left{kernel}, "6.1.0-1-test (Debian 6.1.4-1)\n", 'the kernel\'s version');
+is($left{times}, "one 2\ntwo 0\nguest 44\n", 'how long it took');
+%left = left_files('log/console.log' => "[    0.000000] Linux version 7.3.4-test (a\@b) (gcc) #1 SMP x\n");
+is($left{kernel}, "7.3.4-test\n", 'the version of a kernel from source');
+is({ left_files('log/console.log' => undef) }->{kernel}, "\n", 'no kernel at all');
 
 done_testing();

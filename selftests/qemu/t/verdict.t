@@ -5,6 +5,8 @@
 
 use strict;
 use warnings;
+use File::Basename qw(dirname);
+use File::Path qw(make_path);
 use File::Temp qw(tempdir);
 use FindBin;
 use Test::More;
@@ -54,5 +56,35 @@ is(verdict("1..2\nok 1\nnot ok 2 # TODO later\n"),
    '1 passed, 1 failed, 0 skipped, exit 1', 'TODO');
 is(verdict("1..2\nok 1\nok 2 x # XFAIL known\n"),
    '1 passed, 1 failed, 0 skipped, exit 1', 'XFAIL');
+
+# The table: kernels side by side, with what check_log.pl has left about them
+my $build = "$dir/tree/build";
+
+sub kernel_files
+{
+	my ($kernel, %files) = @_;
+
+	for my $name (keys(%files)) {
+		make_path(dirname("$build/$kernel/$name"));
+		open(my $file, '>', "$build/$kernel/$name") or die("$name: $!\n");
+		print($file $files{$name});
+		close($file);
+	}
+}
+
+kernel_files('old', 'tap/one.tap' => "1..2\nok 1\nok 2 # SKIP no GPU\n",
+	     'tap/guest.tap' => "1..1\nok 1\n", 'log/times' => "one 7\nguest 31\n",
+	     'log/kernel' => "6.1.0-1-test (Debian 6.1.4-1)\n");
+kernel_files('new', 'tap/two.tap' => "1..2\nok 1\nnot ok 2\n",
+	     'tap/one.tap' => "1..1\nok 1\n", 'log/times' => "one 12\ntwo 3\n");
+kernel_files('.', 'tap/style.tap' => "1..1\nok 1\n");
+my $table = `'$^X' '$program' $build/old/tap/*.tap $build/new/tap/*.tap $build/tap/style.tap`;
+like($table, qr/^  old +6\.1\.0-1-test \(Debian 6\.1\.4-1\)\n  new +not booted\n/m, 'the kernels');
+like($table, qr{^passed/failed/skipped +old +new$}m, 'the table has a column for each');
+like($table, qr{^one +1/-/1 +7s +1/-/- +12s$}m, 'a program on both');
+like($table, qr{^two +1/1/- +3s$}m, 'a program on one');
+like($table, qr{^guest +1/-/- +31s +$}m, 'the guest');
+like($table, qr{^style +1 +- +-$}m, 'what is no kernel\'s');
+like($table, qr/\n5 passed, 1 failed, 1 skipped\n$/, 'the sum over all');
 
 done_testing();
