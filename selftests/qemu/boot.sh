@@ -41,6 +41,7 @@ cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
 cmdline="$cmdline numa_balancing=disable no_timer_check secretmem.enable=1"
 cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
+cmdline="$cmdline ${kernel_cmdline:-}"
 
 "$qemu_dir/packages.sh" qemu-system-x86
 

@@ -24,7 +24,8 @@ unset MAKEFLAGS MFLAGS MAKEOVERRIDES KBUILD_EXTRA_SYMBOLS
 say "building for $kernel ($kernel_release)"
 mkdir -p "$out"
 make -s -j "$jobs" -C "$top_dir" project_modules build_tools \
-	KDIR="$kernel_build" OUT="$out" TOOLS_LDFLAGS=-static >&2
+	KDIR="$kernel_build" OUT="$out" TOOLS_LDFLAGS=-static \
+	KBUILD_FLAGS=KCFLAGS=-Werror >&2
 make -s -j "$jobs" -C "$top_dir/selftests" OUTPUT="$out/tests" \
 	KSELFTEST_DIR="$source_dir/tools/testing/selftests" >&2
 

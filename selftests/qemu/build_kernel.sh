@@ -12,7 +12,7 @@
 #
 # PACKAGE may be a pattern: then the highest version of all it matches is taken.
 # SUITES is "-" for the machine's own apt sources, CONFIGS separated by commas, "-" for
-# none.
+# none; after the word "only" selftests/config does not count.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -22,7 +22,11 @@ pattern=$1
 suites=$2
 configs=$top_dir/selftests/config
 for word in $(printf '%s\n' "$3" | tr ',' ' '); do
-	[ "$word" = - ] || configs="$configs $top_dir/selftests/config.$word"
+	case $word in
+	-) ;;
+	only) configs= ;;
+	*) configs="$configs $top_dir/selftests/config.$word" ;;
+	esac
 done
 
 apt()

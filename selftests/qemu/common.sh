@@ -21,10 +21,10 @@ die()
 	exit 1
 }
 
-# kernel_names TESTS: those with TESTS in the last column, or all with "any"
+# kernel_names TESTS: those with TESTS in that column, or all with "any"
 kernel_names()
 {
-	awk -v tests="$1" '!/^#/ && NF && (tests == "any" || tests == $NF) {
+	awk -v tests="$1" '!/^#/ && NF && (tests == "any" || tests == $6) {
 		print $1 }' "$qemu_dir/kernels"
 }
 
@@ -41,6 +41,12 @@ kernel_field()
 	[ -n "$field" ] ||
 		die "no kernel '$1'; there is: $(kernel_names any | tr '\n' ' ')"
 	printf '%s\n' "$field"
+}
+
+# kernel_words NAME COLUMN: the words in such a field, none for "-"
+kernel_words()
+{
+	kernel_field "$1" "$2" | tr ',' ' ' | sed 's/^-$//'
 }
 
 # cached NAME COMMAND...: prints the path of the directory NAME in the cache.

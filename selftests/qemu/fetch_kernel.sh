@@ -8,6 +8,7 @@
 #	kernel_image	the file to boot
 #	kernel_root	directory with lib/modules/$kernel_release in it
 #	kernel_build	where modules for it are built (KDIR)
+#	kernel_cmdline	what to add to its command line
 #
 # Image and headers are unpacked into the cache and never installed: running our
 # tests must not change anybody's boot menu, and Debian's headers depend on the
@@ -106,6 +107,10 @@ built)
 	build_from_source "$(kernel_field "$1" 4)" "$(kernel_field "$1" 3)" \
 		"$(kernel_field "$1" 5)"
 	;;
+compiled)
+	build_from_source "$(kernel_field "$1" 4)" "$(kernel_field "$1" 3)" \
+		"only,$(kernel_field "$1" 5)"
+	;;
 *)
 	die "$1: cannot make a kernel of the kind '$how'"
 	;;
@@ -119,4 +124,5 @@ kernel_release='$kernel_release'
 kernel_image='$kernel_image'
 kernel_root='$kernel_root'
 kernel_build='$kernel_build'
+kernel_cmdline='$(kernel_words "$1" 7)'
 END

@@ -15,7 +15,7 @@ out=$top_dir/build/$kernel
 
 location=$("$qemu_dir/build.sh" "$kernel")
 eval "$location"
-export kernel_release kernel_image kernel_root
+export kernel_release kernel_image kernel_root kernel_cmdline
 
 case $mode in
 shell)
