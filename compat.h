@@ -44,6 +44,49 @@
 #define VM_SHADOW_STACK		VM_NONE
 #endif
 
+/* Whether a program can have a shadow stack: the CPU has a say in it. */
+static inline bool compat_has_shadow_stacks(void)
+{
+#ifdef X86_FEATURE_USER_SHSTK
+	return boot_cpu_has(X86_FEATURE_USER_SHSTK);
+#else
+	return VM_SHADOW_STACK != VM_NONE;
+#endif
+}
+
+/*
+ * "mm: userfaultfd: add new UFFDIO_POISON ioctl", v6.6; "mm: add PTE_MARKER_GUARD
+ * PTE marker", v6.13. leafops.h came later than both.
+ */
+static inline bool compat_has_poison_markers(void)
+{
+#if defined(HMM_MIRROR_HAVE_LEAFOPS) || defined(HMM_MIRROR_HAVE_POISONED_SWP_ENTRY)
+	return IS_ENABLED(CONFIG_USERFAULTFD);
+#else
+	return false;
+#endif
+}
+
+static inline bool compat_has_guard_markers(void)
+{
+#if defined(HMM_MIRROR_HAVE_LEAFOPS) || defined(HMM_MIRROR_HAVE_GUARD_SWP_ENTRY)
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* "mm/huge_memory: add device-private THP support to PMD operations", v6.19 */
+static inline bool compat_has_huge_device_private(void)
+{
+#ifdef HMM_MIRROR_HAVE_PMD_DEVICE_PRIVATE
+	return IS_ENABLED(CONFIG_DEVICE_PRIVATE) &&
+	       IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE);
+#else
+	return false;
+#endif
+}
+
 /* "mm: Rename pmd_read_atomic()", v6.2; before, only 32 bit needed care */
 static inline pmd_t compat_pmdp_get(pmd_t *pmdp)
 {

@@ -24,6 +24,7 @@
 #include <linux/uaccess.h>
 #include <linux/user_namespace.h>
 
+#include "compat.h"
 #include "event_queue.h"
 #include "hmm_mirror.h"
 #include "internal.h"
@@ -161,6 +162,16 @@ static u64 info_features(const struct device_file *file)
 		features |= HMM_MIRROR_FEATURE_MEMORY_FAILURE;
 	if (IS_ENABLED(CONFIG_HMM_MIRROR))
 		features |= HMM_MIRROR_FEATURE_KERNEL_HMM;
+	if (IS_ENABLED(CONFIG_SECRETMEM))
+		features |= HMM_MIRROR_FEATURE_SECRETMEM;
+	if (compat_has_poison_markers())
+		features |= HMM_MIRROR_FEATURE_POISON_MARKER;
+	if (compat_has_guard_markers())
+		features |= HMM_MIRROR_FEATURE_GUARD_MARKER;
+	if (compat_has_shadow_stacks())
+		features |= HMM_MIRROR_FEATURE_SHADOW_STACK;
+	if (compat_has_huge_device_private())
+		features |= HMM_MIRROR_FEATURE_DEVICE_PRIVATE_HUGE;
 	if (file->pfns_visible)
 		features |= HMM_MIRROR_FEATURE_PFNS_VISIBLE;
 	return features;

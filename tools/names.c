@@ -129,6 +129,10 @@ const struct feature_description feature_descriptions[] = {
 		"pages in a device's memory are told apart, a fault brings them back",
 		"no device-private memory in this kernel",
 	}, {
+		HMM_MIRROR_FEATURE_DEVICE_PRIVATE_HUGE, "device-private-huge",
+		"huge pages stay huge in a device's memory",
+		"huge pages are split when they move to a device's memory",
+	}, {
 		HMM_MIRROR_FEATURE_NUMA, "numa",
 		"extents name the NUMA node of their memory",
 		"no NUMA in this kernel: all memory is on node 0",
@@ -144,6 +148,22 @@ const struct feature_description feature_descriptions[] = {
 		HMM_MIRROR_FEATURE_MEMORY_FAILURE, "memory-failure",
 		"pages with a hardware memory error are told apart (EHWPOISON)",
 		"the kernel does not handle hardware memory errors",
+	}, {
+		HMM_MIRROR_FEATURE_POISON_MARKER, "poison-marker",
+		"pages that UFFDIO_POISON has poisoned are told apart",
+		"no UFFDIO_POISON in this kernel",
+	}, {
+		HMM_MIRROR_FEATURE_GUARD_MARKER, "guard-marker",
+		"guard pages of MADV_GUARD_INSTALL are told apart",
+		"no MADV_GUARD_INSTALL in this kernel",
+	}, {
+		HMM_MIRROR_FEATURE_SHADOW_STACK, "shadow-stack",
+		"shadow stacks are never writable for a device",
+		"no shadow stacks on this CPU or kernel",
+	}, {
+		HMM_MIRROR_FEATURE_SECRETMEM, "secretmem",
+		"memory of memfd_secret() is never mirrored",
+		"no memfd_secret() in this kernel",
 	}, {
 		HMM_MIRROR_FEATURE_KERNEL_HMM, "kernel-hmm",
 		"the kernel has its own hmm_range_fault() too",

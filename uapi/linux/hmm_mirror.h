@@ -44,6 +44,16 @@
 #define HMM_MIRROR_FEATURE_KERNEL_HMM		0x100ULL
 /* The opener of this file had CAP_SYS_ADMIN: extents carry PFNs. */
 #define HMM_MIRROR_FEATURE_PFNS_VISIBLE		0x200ULL
+/* UFFDIO_POISON */
+#define HMM_MIRROR_FEATURE_POISON_MARKER	0x400ULL
+/* MADV_GUARD_INSTALL */
+#define HMM_MIRROR_FEATURE_GUARD_MARKER		0x800ULL
+/* This CPU and kernel have shadow stacks of user space. */
+#define HMM_MIRROR_FEATURE_SHADOW_STACK		0x1000ULL
+/* memfd_secret(), unless it is switched off on the kernel's command line */
+#define HMM_MIRROR_FEATURE_SECRETMEM		0x2000ULL
+/* Huge pages of device-private memory, mapped as such */
+#define HMM_MIRROR_FEATURE_DEVICE_PRIVATE_HUGE	0x4000ULL
 
 /**
  * struct hmm_mirror_info - HMM_MIRROR_INFO: what this module and kernel can do
