@@ -64,6 +64,7 @@ static inline unsigned long compat_freed_pages(struct page *page)
 }
 #endif
 
+#ifdef CONFIG_ZONE_DEVICE
 /*
  * Makes 2^@order pages of device memory, which nobody uses, one page with one
  * reference, locked.
@@ -82,6 +83,7 @@ static inline void compat_zone_device_page_init(struct page *page,
 	zone_device_page_init(page);
 #endif
 }
+#endif /* CONFIG_ZONE_DEVICE */
 
 /* "mm: allow compound zone device pages", v6.15, moved it to the folio. */
 static inline struct dev_pagemap *compat_page_pgmap(struct page *page)
