@@ -135,7 +135,6 @@ probe: $(addprefix $(OUT)/probe/,$(SOURCES))
 PREFIX ?= /usr/local
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' $(HERE)/dkms.conf)
 MODULE_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
-MODULE_FILE = $(firstword $(wildcard $(MODULE_DIR)/hmm_mirror.ko*))
 BIN_DIR := $(DESTDIR)$(PREFIX)/bin
 MAN_DIR := $(DESTDIR)$(PREFIX)/share/man/man1
 INCLUDE_DIR := $(DESTDIR)$(PREFIX)/include
@@ -149,7 +148,8 @@ DEPMOD = if [ -e $(MODULE_DIR)/../modules.dep ]; then \
 		 depmod -b $(DESTDIR)/ $(RELEASE); fi
 
 install: install_modules install_tools install_headers
-	@$(HERE)/install/signing_hint.sh $(MODULE_FILE) $(KDIR)
+	@$(if $(DESTDIR),,set -- $(MODULE_DIR)/hmm_mirror.ko*; \
+		$(HERE)/install/signing_hint.sh "$$1" $(KDIR))
 
 # kbuild installs as the kernel wants it, compressed for example. Not left to it:
 # depmod, for which it wants a file that headers do not have; and to sign with the

@@ -12,14 +12,20 @@ use Test::More;
 
 my $dir = dirname(__FILE__);
 
-# names(HOW): the kernels of the table "kernels" of this kind
+# names(HOW): the kernels of the table "kernels" of this kind; of rows that are for
+# the same kernel the first
 sub names
 {
 	my ($how) = @_;
+	my (@names, %seen);
 
 	open(my $table, '<', "$dir/kernels") or die("kernels: $!\n");
-	return map { (split())[0] }
-	       grep { !/^(#|$)/ && (split())[1] eq $how } <$table>;
+	while (<$table>) {
+		next if /^(#|$)/;
+		my ($name, $kind, $image, $source, $config) = split();
+		push(@names, $name) if $kind eq $how && !$seen{"$image $source $config"}++;
+	}
+	return @names;
 }
 
 # location(NAME): what fetch_kernel.sh prints, as a hash
