@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Page tables of four and of five levels: the whole of either address space is
- * served. Which of the two it is is up to the CPU, the kernel and its command line
+ * served. How many there are depends on the CPU, the kernel and its command line
  * (no5lvl), and is known before the module is asked.
  */
 #include <cpuid.h>
