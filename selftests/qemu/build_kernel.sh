@@ -68,8 +68,9 @@ build_tree()
 		--strip-components=1 || return 1
 	rm -r "$3/.download"
 	say "building the kernel (about ten minutes on two processors)"
+	# It shall not take time from tests that run meanwhile.
 	# shellcheck disable=SC2086 # a list of files
-	"$qemu_dir/compile_kernel.sh" "$tree" "$3/root" $configs \
+	nice -n 19 "$qemu_dir/compile_kernel.sh" "$tree" "$3/root" $configs \
 		>"$3/build.log" 2>&1 || {
 		grep -v warning "$3/build.log" | tail -n 40 >&2
 		return 1

@@ -81,7 +81,12 @@ apt_retry()
 {
 	"$@" && return 0
 	say "apt-get update"
-	as_root apt-get update -qq >&2 </dev/null || return 1
+	mkdir -p "$cache_dir"
+	# It does not wait for another one, but fails.
+	(
+		flock 9
+		as_root apt-get update -qq >&2 </dev/null 9>&-
+	) 9>"$cache_dir/.apt.lock" || return 1
 	"$@"
 }
 

@@ -41,8 +41,10 @@ options="-o Dir::Etc::sourcelist=$apt_dir/sources.list
 	-o APT::Sandbox::User=root"
 
 # The lists are a day's: these suites move, and have no old versions.
-if [ -z "$(find "$apt_dir/updated" -mtime -1 2>/dev/null)" ]; then
-	"$qemu_dir/packages.sh" debian-archive-keyring
+update_lists()
+{
+	[ -z "$(find "$apt_dir/updated" -mtime -1 2>/dev/null)" ] || return 0
+	"$qemu_dir/packages.sh" debian-archive-keyring || return 1
 	apt_retry write_sources || die "no Debian mirror in the apt sources"
 	say "reading the package lists of $suites"
 	# shellcheck disable=SC2086 # a list of words
@@ -51,7 +53,10 @@ if [ -z "$(find "$apt_dir/updated" -mtime -1 2>/dev/null)" ]; then
 		die "cannot read the package lists of $suites"
 	}
 	touch "$apt_dir/updated"
-fi
+}
+
+# Not two at a time.
+(flock 9 && update_lists) 9>"$apt_dir/.lock" || exit 1
 
 command=$1
 shift
