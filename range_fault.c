@@ -173,7 +173,9 @@ static unsigned long next_fault(struct vm_area_struct *vma, unsigned long addr,
 /*
  * Faults what the last walk found missing. Returns early, and successfully, if
  * mmap_lock was dropped: mappings may have changed, so it takes another walk to
- * know what to fault.
+ * know what to fault. Also if a fault fails that is not the first: one fault may
+ * not have been enough for a page before it, and the address that is reported
+ * shall be the lowest that cannot be served.
  */
 static int fault_runs(struct hmm_mirror_walk *walk,
 		      struct fault_context *context)
@@ -198,6 +200,10 @@ static int fault_runs(struct hmm_mirror_walk *walk,
 				return -EFAULT;
 			err = fault_page(walk->range, context, vma, addr,
 					 run->write);
+			if (err && addr != walk->runs[0].start) {
+				walk->range->fault_addr = 0;
+				return 0;
+			}
 			if (err || !context->locked)
 				return err;
 			addr = next_fault(vma, addr, run);
