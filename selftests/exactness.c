@@ -737,4 +737,34 @@ TEST_F_TIMEOUT(exact, swap_under_pressure, 450)
 	umount2(path, MNT_DETACH);
 }
 
+/*
+ * A marker of userfaultfd-wp takes two faults: the first makes a page of it, the
+ * second fails for want of a handler. So does at once the page behind it; the
+ * address that is reported is the lower one nevertheless.
+ */
+TEST_F(exact, lowest_address_that_fails)
+{
+	int uffd = open_userfaultfd(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+				    UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	char *start;
+
+	if (call_is_unlocked(self->request.call))
+		SKIP(return, "the unlocked calls wait for the handler");
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd write protection of shmem: %s",
+		     strerror(errno));
+	start = map_file(make_memfd(2), 2, PROT_READ | PROT_WRITE, MAP_SHARED);
+	ASSERT_NE(NULL, start);
+	touch_page(page_at(start, 1));
+	ASSERT_TRUE(uffd_register(uffd, start, 2, UFFDIO_REGISTER_MODE_WP));
+	/* Fault-around may have mapped the first page too. */
+	ASSERT_EQ(0, madvise(start, self->page, MADV_DONTNEED));
+	ASSERT_TRUE(uffd_write_protect(uffd, start, 2, true));
+	ASSERT_FALSE(is_mapped(start));
+	ASSERT_TRUE(is_mapped(page_at(start, 1)));
+
+	EXPECT_EQ(EFAULT, ask_all(_metadata, self, start, 2, WRITE));
+	EXPECT_EQ(0, fault_page(start));
+}
+
 TEST_HARNESS_MAIN
