@@ -28,7 +28,6 @@ fi
 khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 pause=$(cat $khugepaged)
 echo 4294967295 >$khugepaged
-echo 0 >/proc/sys/vm/compaction_proactiveness
 
 # Huge pages wherever they fit make it harder, for the driver and for the tests.
 before=$(sed 's/.*\[\(.*\)\].*/\1/' $thp)
