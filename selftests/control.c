@@ -617,7 +617,9 @@ TEST_F(control, fault_address)
 		EXPECT_EQ(failing, count_mapped(start, failing));
 		EXPECT_EQ(0, count_mapped(page_at(start, failing + 1),
 					  npages - failing - 1));
-		EXPECT_EQ(failing + 1, answer.nr_faults);
+		/* The failing page once more, alone, if others came before it. */
+		EXPECT_LE(failing + 1, answer.nr_faults);
+		EXPECT_GE(failing + 2, answer.nr_faults);
 		ASSERT_NE(MAP_FAILED,
 			  mmap(page_at(start, failing), self->page,
 			       PROT_READ | PROT_WRITE,

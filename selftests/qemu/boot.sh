@@ -30,14 +30,16 @@ kvm) accel=kvm ;;
 *) die "HMM_MIRROR_ACCEL must be tcg or kvm" ;;
 esac
 
-# console: every message, at once. oops, panic: an oops ends the machine (with
-# -no-reboot), the log has it all. devkmsg: no rate limit for our markers.
+# console: every message, at once, and when it was. oops, panic: an oops ends the
+# machine (with -no-reboot), the log has it all. devkmsg: no rate limit for our
+# markers.
 # numa_balancing: its scanner makes present pages PROT_NONE whenever it likes; a
 # test that wants that can switch it on. no_timer_check: the check panics where a
 # busy host lets a virtual timer wait. memmap: memory that the kernel leaves to
 # dmirror, see guest/module_parameters. secretmem: memfd_secret(), which has to be
 # asked for before v6.5.
-cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on oops=panic panic=-1"
+cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on printk.time=1"
+cmdline="$cmdline oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
 cmdline="$cmdline numa_balancing=disable no_timer_check secretmem.enable=1"
 cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
