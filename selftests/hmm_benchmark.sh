@@ -61,7 +61,7 @@ else
 fi
 # To compare with. Not with its coherent memory: when it has given out all of that
 # it maps it once more, at which the kernel complains.
-run test_hmm -v hmm_device_private || echo "# test_hmm has failed"
+run test_hmm -V hmm_device_coherent || echo "# test_hmm has failed"
 # shellcheck disable=SC2086 # a list of words
 insmod /modules/dmirror.ko $coherent || failed=1
 
