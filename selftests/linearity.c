@@ -83,6 +83,12 @@ static void log_work(struct __test_metadata *_metadata, size_t npages)
 	       work_per_page(npages));
 }
 
+/* Without others' doing the request is begun anew @own times. */
+static bool begun_anew(unsigned int own)
+{
+	return answer.caller_retries + answer.nr_restarts > own;
+}
+
 /*
  * Compaction and reclaim invalidate what they like, also in memory that nobody
  * but the test uses. A measurement that they have disturbed is made again, but
@@ -92,10 +98,17 @@ static void log_work(struct __test_metadata *_metadata, size_t npages)
 
 static bool disturbed(struct __test_metadata *_metadata, unsigned int own)
 {
-	if (answer.caller_retries + answer.nr_restarts <= own)
+	if (!begun_anew(own))
 		return false;
 	TH_LOG("more than %u times begun anew", own);
 	return true;
+}
+
+static void expect_faults(struct __test_metadata *_metadata,
+			  unsigned long number, unsigned int own)
+{
+	EXPECT_LE(number, answer.nr_faults);
+	EXPECT_TRUE(answer.nr_faults == number || begun_anew(own));
 }
 
 /* Fills a hole, or breaks COW, on memory that is mapped anew each time. */
@@ -126,10 +139,10 @@ static void break_copy_on_write(struct __test_metadata *_metadata,
 	ASSERT_NE(NULL, start);
 	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
 			 WRITE));
-	EXPECT_EQ(npages, answer.nr_faults);
+	expect_faults(_metadata, npages, 1);
 	/* In so long a time the kernel may have taken a page of the test's own. */
 	EXPECT_LE(npages, answer.charged_faults);
-	EXPECT_GE(npages + 16, answer.charged_faults);
+	EXPECT_TRUE(answer.charged_faults <= npages + 16 || begun_anew(1));
 	EXPECT_PAGEMAP(start, 0, 100);
 	EXPECT_PAGEMAP(start, npages - 100, 100);
 	EXPECT_TRUE(pages_are_marked(start, npages, 1));
@@ -160,7 +173,7 @@ static void fill_hole(struct __test_metadata *_metadata,
 	ASSERT_NE(NULL, start);
 	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
 			 WRITE));
-	EXPECT_EQ(npages, answer.nr_faults);
+	expect_faults(_metadata, npages, 0);
 	munmap(start, npages * self->page);
 }
 
@@ -190,7 +203,7 @@ static void fill_scattered(struct __test_metadata *_metadata,
 		*(volatile char *)page_at(start, i) = 1;
 	EXPECT_EQ(0, ask(_metadata, self->fd, self->call, start, npages,
 			 WRITE));
-	EXPECT_EQ(npages / 2, answer.nr_faults);
+	expect_faults(_metadata, npages / 2, 0);
 	munmap(start, npages * self->page);
 }
 
