@@ -7,7 +7,7 @@
 #include <cpuid.h>
 #include <stddef.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "device.h"
 #include "memory.h"
 
