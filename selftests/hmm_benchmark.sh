@@ -68,5 +68,7 @@ insmod /modules/dmirror.ko $coherent || failed=1
 echo "# memory    size      direction|dmirror: THP  |dmirror: 4K   |test_hmm: THP |test_hmm: 4K"
 columns dmirror >/tmp/left
 columns test_hmm | cut -d '|' -f 2- >/tmp/right
-paste -d '|' /tmp/left /tmp/right | sed 's/^/# /'
+awk 'NR == FNR { right[FNR] = $0; next }
+     { print "# " $0 "|" (FNR in right ? right[FNR] : "-             |-") }' \
+	/tmp/right /tmp/left
 exit $failed
