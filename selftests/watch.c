@@ -20,7 +20,7 @@
 #define MAX_IDS		256
 
 /* A deadline for what takes no time at all unless it is broken, in seconds. */
-#define PATIENCE	30
+#define PATIENCE	100
 
 /* What was read last. */
 static struct {
