@@ -562,7 +562,7 @@ TEST_F_TIMEOUT(control, invalidated_again_and_again, 300)
  */
 TEST_F_TIMEOUT(control, more_than_fits, 450)
 {
-	size_t npages = (32UL << 20) / self->page;
+	size_t npages = (16UL << 20) / self->page;
 	char path[64] = "/tmp/cgroup_XXXXXX";
 	char file[128];
 	double begin;
@@ -578,7 +578,7 @@ TEST_F_TIMEOUT(control, more_than_fits, 450)
 	snprintf(file, sizeof(file), "%s/small", path);
 	mkdir(file, 0700);
 	snprintf(file, sizeof(file), "%s/small/memory.max", path);
-	if (!write_text(file, "16777216")) {
+	if (!write_text(file, "8388608")) {
 		umount2(path, MNT_DETACH);
 		SKIP(return, "no memory controller in cgroup2");
 	}

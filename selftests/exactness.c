@@ -703,7 +703,7 @@ TEST_F(exact, extents_resume)
  */
 TEST_F_TIMEOUT(exact, swap_under_pressure, 450)
 {
-	size_t npages = (24UL << 20) / self->page;
+	size_t npages = (8UL << 20) / self->page;
 	char path[64] = "/tmp/cgroup_XXXXXX";
 	char file[128];
 	char *start;
@@ -718,7 +718,7 @@ TEST_F_TIMEOUT(exact, swap_under_pressure, 450)
 	snprintf(file, sizeof(file), "%s/test", path);
 	mkdir(file, 0700);
 	snprintf(file, sizeof(file), "%s/test/memory.max", path);
-	if (!write_text(file, "33554432")) {
+	if (!write_text(file, "12582912")) {
 		umount2(path, MNT_DETACH);
 		SKIP(return, "no memory controller in cgroup2");
 	}

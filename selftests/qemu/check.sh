@@ -16,23 +16,38 @@ lock_tree "$0" "$@"
 
 build_dir=$top_dir/build
 
-# A guest has two processors but most of the time work for one, and 4 GiB of memory.
+# A guest has two processors but most of the time work for one, and now and then it
+# waits; and 4 GiB of memory.
 default_jobs()
 {
 	awk -v processors="$(nproc)" '/^MemAvailable:/ {
 		fit = int($2 / (5 * 1024 * 1024))
-		jobs = processors < fit ? processors : fit
+		wanted = int(processors * 3 / 2)
+		jobs = wanted < fit ? wanted : fit
 		print (jobs < 1 ? 1 : (jobs > 4 ? 4 : jobs))
 	}' /proc/meminfo
+}
+
+# What takes longest comes first, that nothing else is left to wait for at the end:
+# kernels that must be built, before others those with many checks.
+longest_first()
+{
+	for kernel; do
+		case $(kernel_field "$kernel" 2),$(kernel_field "$kernel" 5) in
+		built,*debug*) printf '1 %s\n' "$kernel" ;;
+		built,* | compiled,*) printf '2 %s\n' "$kernel" ;;
+		*) printf '3 %s\n' "$kernel" ;;
+		esac
+	done | sort -s -n -k 1,1 | cut -d ' ' -f 2
 }
 
 "$qemu_dir/packages.sh" perl
 if [ $# -gt 0 ]; then
 	kernels=$*
 elif [ -n "${TESTS:-}" ]; then
-	kernels=$(kernel_names '*')
+	kernels=$(general_kernel_names)
 else
-	kernels=$(kernel_names any)
+	kernels=$(kernel_names)
 fi
 for kernel in $kernels; do
 	kernel_field "$kernel" 1 >/dev/null
@@ -48,7 +63,7 @@ if [ -z "${TESTS:-}${ARGS:-}" ]; then
 	set -- "$qemu_dir"/t/*.t "$build_dir/tap/style.tap"
 fi
 # shellcheck disable=SC2086 # a list of words
-printf '%s\n' $kernels |
+longest_first $kernels |
 	xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" "$qemu_dir/check_kernel.sh"
 for kernel in $kernels; do
 	set -- "$@" "$build_dir/$kernel"/tap/*.tap

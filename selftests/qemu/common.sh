@@ -21,16 +21,20 @@ die()
 	exit 1
 }
 
-# kernel_names TESTS: those with TESTS in that column, or all with "any"
 kernel_names()
 {
-	awk -v tests="$1" '!/^#/ && NF && (tests == "any" || tests == $6) {
-		print $1 }' "$qemu_dir/kernels"
+	awk '!/^#/ && NF { print $1 }' "$qemu_dir/kernels"
+}
+
+# Those that are not for certain tests alone.
+general_kernel_names()
+{
+	awk '!/^#/ && $6 ~ /^[*!]/ { print $1 }' "$qemu_dir/kernels"
 }
 
 default_kernel()
 {
-	kernel_names any | head -n 1
+	kernel_names | head -n 1
 }
 
 # kernel_field NAME COLUMN: one field of a kernel's row in the table
@@ -39,14 +43,14 @@ kernel_field()
 	field=$(awk -v name="$1" -v column="$2" '
 		!/^#/ && $1 == name { print $column }' "$qemu_dir/kernels")
 	[ -n "$field" ] ||
-		die "no kernel '$1'; there is: $(kernel_names any | tr '\n' ' ')"
+		die "no kernel '$1'; there is: $(kernel_names | tr '\n' ' ')"
 	printf '%s\n' "$field"
 }
 
-# kernel_words NAME COLUMN: the words in such a field, none for "-"
+# kernel_words NAME COLUMN: the words in such a field, none for "-" and "*"
 kernel_words()
 {
-	kernel_field "$1" "$2" | tr ',' ' ' | sed 's/^-$//'
+	kernel_field "$1" "$2" | tr ',' ' ' | sed 's/^[-*]$//'
 }
 
 # cached NAME COMMAND...: prints the path of the directory NAME in the cache.

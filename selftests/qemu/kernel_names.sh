@@ -10,5 +10,5 @@ qemu_dir=$(cd "$(dirname "$0")" && pwd)
 
 case ${1:-} in
 --cache) printf '%s\n' "$cache_dir" ;;
-*) kernel_names any | paste -s -d ' ' ;;
+*) kernel_names | paste -s -d ' ' ;;
 esac

@@ -6,7 +6,8 @@
 # guest does: check, demo or shell. The DIRECTORYs' contents are put on top.
 #
 # From the environment: what fetch_kernel.sh printed, and for "check"
-#	TESTS	which programs, as full names, or globs that match part of a name
+#	TESTS	which programs, as full names, or globs that match part of a name;
+#		with a "!" before it, which not
 #	ARGS	options for each of them
 
 set -eu
@@ -51,26 +52,35 @@ add_module()
 	printf '%s\n' "$name $parameters" >>"$root/modules/$list"
 }
 
-# is_wanted PROGRAM: does $TESTS ask for it? A program's full name means it alone.
+# matches PROGRAM PATTERN: a program's full name means it alone
+matches()
+{
+	[ "$1" != "$2" ] || return 0
+	[ ! -e "$out/tests/$2" ] || return 1
+	# shellcheck disable=SC2254 # it is a pattern
+	case $1 in
+	*$2*) return 0 ;;
+	esac
+	return 1
+}
+
+# is_wanted PROGRAM: does $TESTS ask for it? It asks for all that it does not exclude
+# if it says no more than that.
 is_wanted()
 (
 	set -f
+	wanted=
 	# shellcheck disable=SC2086 # a list of words
-	set -- "$1" ${TESTS:-}
-	program=$1
-	[ $# -gt 1 ] || exit 0
-	shift
-	for pattern; do
-		if [ -e "$out/tests/$pattern" ]; then
-			[ "$program" != "$pattern" ] || exit 0
-			continue
-		fi
-		# shellcheck disable=SC2254 # it is a pattern
-		case $program in
-		*$pattern*) exit 0 ;;
+	for pattern in ${TESTS:-}; do
+		case $pattern in
+		!*) ! matches "$1" "${pattern#!}" || exit 1 ;;
+		*)
+			: "${wanted:=no}"
+			! matches "$1" "$pattern" || wanted=yes
+			;;
 		esac
 	done
-	exit 1
+	[ "$wanted" != no ]
 )
 
 "$qemu_dir/packages.sh" cpio kmod xz-utils zstd
