@@ -9,7 +9,7 @@ QEMU := selftests/qemu
 .PHONY: all help modules project_modules build_modules build_tools probe tests
 .PHONY: install install_modules install_tools install_headers sign_modules
 .PHONY: uninstall install_dkms uninstall_dkms
-.PHONY: run check shell style clean
+.PHONY: run check bench shell style clean
 
 all: build_modules build_tools
 	@echo
@@ -39,6 +39,8 @@ help:
 	@echo "  make check            all tests, and the style checks"
 	@echo "                        TESTS='<glob>...' only these programs, without style"
 	@echo "                        ARGS='-t <name>' options for each program"
+	@echo "  make bench            instructions per page, beside the kernel's own"
+	@echo "                        functions; rewrites docs/benchmarks/"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
 	@echo "  make modules          build the modules, and hmmctl, only"
 	@echo
@@ -207,6 +209,9 @@ shell:
 
 check:
 	@TESTS='$(TESTS)' ARGS='$(ARGS)' $(QEMU)/check.sh $(KERNEL)
+
+bench:
+	@$(QEMU)/run.sh bench $(KERNEL)
 
 style:
 	@selftests/style.sh

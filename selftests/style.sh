@@ -91,7 +91,7 @@ checkpatch()
 #			asks for an entry in the kernel's MAINTAINERS
 check_checkpatch()
 {
-	user_space='^tools/|^selftests/[^/]*$|^selftests/qemu/guest/'
+	user_space='^tools/|^selftests/[^/]*$|^selftests/qemu/guest/|^selftests/bench/bench.c$'
 	status=0
 
 	# FIXTURE_DATA(name) *self is not a multiplication.

@@ -10,6 +10,9 @@
 #	OUT/log/qemu.log	what QEMU itself had to say
 #	OUT/log/qemu.status	its exit status, 124 if it ran out of time
 #
+# In mode "count" the machine has one CPU and its clocks count instructions: each
+# takes a nanosecond, and waiting takes nothing.
+#
 # From the environment: HMM_MIRROR_ACCEL, HMM_MIRROR_TIME_LIMIT (seconds).
 
 set -eu
@@ -42,8 +45,26 @@ cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on printk.time=1"
 cmdline="$cmdline oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
 cmdline="$cmdline numa_balancing=disable no_timer_check secretmem.enable=1"
-cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
 cmdline="$cmdline ${kernel_cmdline:-}"
+
+# Two nodes with 2 GiB each, and a CPU each where there are two.
+machine="-smp 2,sockets=2 -numa node,nodeid=0,cpus=0,memdev=memory0"
+machine="$machine -numa node,nodeid=1,cpus=1,memdev=memory1"
+
+case $mode in
+count)
+	[ "$accel" != kvm ] || die "only tcg can count instructions"
+	accel=tcg,thread=single
+	machine="-smp 1 -numa node,nodeid=0,cpus=0,memdev=memory0"
+	machine="$machine -numa node,nodeid=1,memdev=memory1"
+	machine="$machine -icount shift=0,sleep=off"
+	;;
+scale)
+	;;
+*)
+	cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
+	;;
+esac
 
 "$qemu_dir/packages.sh" qemu-system-x86
 
@@ -51,15 +72,15 @@ mkdir -p "$log"
 rm -f "$log/console.log" "$log/qemu.log" "$log/qemu.status"
 : >"$log/programs.log"
 
-# qemu PROGRAM-CHANNEL: two nodes with 2 GiB and one CPU each
+# qemu PROGRAM-CHANNEL
 qemu()
 {
+	# shellcheck disable=SC2086 # $machine is a list of words
 	exec timeout --foreground -k 10 "$time_limit" qemu-system-x86_64 \
-		-machine q35 -accel "$accel" -cpu max -smp 2,sockets=2 -m 4G \
+		-machine q35 -accel "$accel" -cpu max -m 4G \
 		-object memory-backend-ram,id=memory0,size=2G \
 		-object memory-backend-ram,id=memory1,size=2G \
-		-numa node,nodeid=0,cpus=0,memdev=memory0 \
-		-numa node,nodeid=1,cpus=1,memdev=memory1 \
+		$machine \
 		-nodefaults -no-reboot -display none \
 		-chardev file,id=console,path="$log/console.log" \
 		-serial chardev:console \

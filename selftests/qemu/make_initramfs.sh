@@ -3,7 +3,8 @@
 #
 # make_initramfs.sh OUT MODE [DIRECTORY...]: writes OUT/initramfs.cpio, the whole
 # file system of the guest, from what build.sh left in OUT. MODE is what the
-# guest does: check, demo or shell. The DIRECTORYs' contents are put on top.
+# guest does: check, demo, shell, or count and scale for the two parts of the
+# benchmark. The DIRECTORYs' contents are put on top.
 #
 # From the environment: what fetch_kernel.sh printed, and for "check"
 #	TESTS	which programs, as full names, or globs that match part of a name;
@@ -101,21 +102,28 @@ for file in $(module_files $modules); do
 done
 add_module "$out/src/hmm_mirror.ko" project
 for file in "$out"/src/takeover/*.ko "$out"/src/selftests/*/*.ko; do
-	case $file in
+	case $mode:$file in
+	count:*/hmm_bench.ko | scale:*/hmm_bench.ko)
+		add_module "$file" project ;;
+	count:* | scale:* | *:*/hmm_bench.ko) ;;
 	# Tests load these.
-	*/missing_symbol.ko | */hmm_takeover.ko) cp "$file" "$root/modules/" ;;
-	*.ko) [ ! -e "$file" ] || add_module "$file" project ;;
+	*:*/missing_symbol.ko | *:*/hmm_takeover.ko) cp "$file" "$root/modules/" ;;
+	*:*.ko) [ ! -e "$file" ] || add_module "$file" project ;;
 	esac
 done
 
 : >"$root/guest/tests"
-if [ "$mode" != demo ]; then
+case $mode in
+demo) ;;
+count | scale) cp "$out/tests/bench" "$root/bin/bench" ;;
+*)
 	for name in $(make -s -C "$top_dir/selftests" list); do
 		is_wanted "$name" || continue
 		cp "$out/tests/$name" "$root/tests/$name"
 		printf '%s\n' "$name" >>"$root/guest/tests"
 	done
-fi
+	;;
+esac
 if [ "$mode" = check ] && [ ! -s "$root/guest/tests" ]; then
 	die "no test program's name matches '${TESTS:-}'"
 fi
