@@ -265,7 +265,7 @@ static long ioctl_attach(struct device_file *file, void __user *user)
 
 /* RANGE */
 
-static u32 extent_info_flags(unsigned long flags)
+static __always_inline u32 extent_info_flags(unsigned long flags)
 {
 	u32 info = 0;
 
@@ -301,18 +301,32 @@ ASSERT_KIND(SECRETMEM);
 ASSERT_KIND(BAD);
 static_assert(HMM_MIRROR_KIND_BAD + 1 == (int)HMM_MIRROR_NR_ENTRIES);
 
-static struct hmm_mirror_extent_info
-extent_info(const struct hmm_mirror_extent *extent)
+/* Writes every byte of the caller's structs in place: there is no copy of ours. */
+static int put_extents(struct hmm_mirror_extent_info __user *user,
+		       const struct hmm_mirror_extent *extent, unsigned int nr)
 {
-	return (struct hmm_mirror_extent_info){
-		.addr = extent->addr,
-		.npages = extent->npages,
-		.pfn = extent->pfn,
-		.flags = extent_info_flags(extent->flags),
-		.kind = extent->entry,
-		.order = extent->order,
-		.node = extent->node,
-	};
+	const struct hmm_mirror_extent *end = extent + nr;
+
+	if (!user_write_access_begin(user, nr * sizeof(*user)))
+		return -EFAULT;
+	for (; extent < end; extent++, user++) {
+		unsafe_put_user(extent->addr, &user->addr, err_end);
+		unsafe_put_user(extent->npages, &user->npages, err_end);
+		unsafe_put_user(extent->pfn, &user->pfn, err_end);
+		unsafe_put_user(extent_info_flags(extent->flags), &user->flags,
+				err_end);
+		unsafe_put_user(extent->entry, &user->kind, err_end);
+		unsafe_put_user(extent->order, &user->order, err_end);
+		unsafe_put_user(0, &user->reserved, err_end);
+		unsafe_put_user(extent->node, &user->node, err_end);
+		unsafe_put_user(0, &user->reserved_2, err_end);
+	}
+	user_write_access_end();
+	return 0;
+
+err_end:
+	user_write_access_end();
+	return -EFAULT;
 }
 
 /**
@@ -320,7 +334,7 @@ extent_info(const struct hmm_mirror_extent *extent)
  * @mirror: notices invalidations while extents are collected
  * @range: the request for the layer below; @range.start moves along
  * @extents: chunk being collected
- * @infos: the chunk as the caller gets it
+ * @chunk: elements of its array
  * @user: the caller's array
  * @capacity: elements of @user; 0 if nothing is to be reported
  * @nr: of them, those that are filled
@@ -331,7 +345,7 @@ struct range_job {
 	struct hmm_mirror mirror;
 	struct hmm_mirror_range range;
 	struct hmm_mirror_extents extents;
-	struct hmm_mirror_extent_info *infos;
+	u32 chunk;
 	struct hmm_mirror_extent_info __user *user;
 	u32 capacity;
 	u32 nr;
@@ -358,10 +372,10 @@ static int collect_chunk(struct range_job *job)
 			return -ETIMEDOUT;
 		left = job->deadline - now;
 	}
-	job->extents.capacity = RANGE_CHUNK;
+	job->extents.capacity = job->chunk;
 	if (job->capacity)
 		job->extents.capacity = min(job->capacity - job->nr,
-					    (u32)RANGE_CHUNK);
+					    job->chunk);
 	err = hmm_mirror_range_extents_unlocked(&job->range, &job->extents,
 						left);
 	return err == -EBUSY ? -ETIMEDOUT : err;
@@ -374,16 +388,11 @@ static int collect_chunk(struct range_job *job)
  */
 static int report_chunk(struct range_job *job)
 {
-	unsigned int nr = job->extents.nr;
-	unsigned int i;
-
 	if (job->capacity) {
-		for (i = 0; i < nr; i++)
-			job->infos[i] = extent_info(&job->extents.array[i]);
-		if (copy_to_user(job->user + job->nr, job->infos,
-				 nr * sizeof(*job->infos)))
+		if (put_extents(job->user + job->nr, job->extents.array,
+				job->extents.nr))
 			return -EFAULT;
-		job->nr += nr;
+		job->nr += job->extents.nr;
 	}
 	job->range.start = job->extents.next;
 	return 0;
@@ -482,13 +491,16 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 	job->timeout = msecs_to_jiffies(args->timeout_ms);
 	job->deadline = jiffies + job->timeout;
 
+	/* Memory is cleared when it is allocated: no more than is needed. */
+	job->chunk = min_t(u64, RANGE_CHUNK,
+			   (args->end - args->start) >> PAGE_SHIFT);
+	if (capacity)
+		job->chunk = min(job->chunk, capacity);
 	err = -ENOMEM;
-	job->extents.array = kvmalloc_array(RANGE_CHUNK,
+	job->extents.array = kvmalloc_array(job->chunk,
 					    sizeof(*job->extents.array),
 					    GFP_KERNEL_ACCOUNT);
-	job->infos = kvmalloc_array(RANGE_CHUNK, sizeof(*job->infos),
-				    GFP_KERNEL_ACCOUNT);
-	if (!job->extents.array || !job->infos)
+	if (!job->extents.array)
 		goto out_free;
 
 	err = hmm_mirror_register(&job->mirror, mm, args->start,
@@ -500,7 +512,6 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 	hmm_mirror_unregister(&job->mirror);
 
 out_free:
-	kvfree(job->infos);
 	kvfree(job->extents.array);
 	kfree(job);
 	return err;
