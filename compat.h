@@ -157,15 +157,20 @@ static inline bool compat_pud_devmap(pud_t pud)
 
 /*
  * Before the removal of devmap a PMD or PUD that maps DAX memory is huge
- * without pmd_trans_huge() being true.
+ * without pmd_trans_huge() being true. On x86 all of them have _PAGE_PSE, and
+ * pmd_leaf() looks at nothing else.
  */
 static inline bool compat_pmd_leaf(pmd_t pmd)
 {
+	if (IS_ENABLED(CONFIG_X86_64))
+		return pmd_leaf(pmd);
 	return pmd_leaf(pmd) || pmd_trans_huge(pmd) || compat_pmd_devmap(pmd);
 }
 
 static inline bool compat_pud_leaf(pud_t pud)
 {
+	if (IS_ENABLED(CONFIG_X86_64))
+		return pud_leaf(pud);
 	return pud_leaf(pud) || pud_trans_huge(pud) || compat_pud_devmap(pud);
 }
 
@@ -222,18 +227,80 @@ static inline bool compat_pud_has_page(struct vm_area_struct *vma, pud_t pud)
 }
 
 /*
- * Finds the entry of @addr in the page table below *@pmdp like pte_offset_map(),
- * whose out-of-line part is not exported ("mm/pgtable: allow
- * pte_offset_map[_lock]() to fail", v6.5). NULL if *@pmdp is not a page table
- * (any more). The caller holds the RCU read lock for as long as it uses the
+ * What an entry's bits mean, to recognise without decoding it one that says the
+ * same as another, of another page: it differs from that in COMPAT_PTE_PFN_MASK
+ * and in compat_pte_hints() only, the latter being bits below PAGE_SHIFT. The
+ * entry of the next page frame is PAGE_SIZE greater.
+ *
+ * Nothing of it holds where compat_pte_format_known() is false.
+ */
+#ifdef CONFIG_X86_64
+#define COMPAT_PTE_PFN_MASK	PTE_PFN_MASK
+
+static inline bool compat_pte_format_known(void)
+{
+	/* The entries of a Xen PV guest have the machine's page frames. */
+	return !cpu_feature_enabled(X86_FEATURE_XENPV);
+}
+
+/* Dirty but not writable means something: a shadow stack. */
+static inline unsigned long compat_pte_hints(unsigned long pte)
+{
+	return pte & _PAGE_RW ?
+	       _PAGE_ACCESSED | _PAGE_SOFT_DIRTY | _PAGE_DIRTY :
+	       _PAGE_ACCESSED | _PAGE_SOFT_DIRTY;
+}
+#else
+#define COMPAT_PTE_PFN_MASK	0UL
+
+static inline bool compat_pte_format_known(void)
+{
+	return false;
+}
+
+static inline unsigned long compat_pte_hints(unsigned long pte)
+{
+	return 0;
+}
+#endif
+
+/* The bits of an entry itself, whatever they mean. */
+static inline unsigned long compat_pte_bits(pte_t pte)
+{
+	unsigned long bits;
+
+	BUILD_BUG_ON(sizeof(pte) != sizeof(bits));
+	memcpy(&bits, &pte, sizeof(bits));
+	return bits;
+}
+
+static inline unsigned long compat_pmd_bits(pmd_t pmd)
+{
+	unsigned long bits;
+
+	BUILD_BUG_ON(sizeof(pmd) != sizeof(bits));
+	memcpy(&bits, &pmd, sizeof(bits));
+	return bits;
+}
+
+/* For a variable on the stack that CONFIG_INIT_STACK_ALL_ZERO shall spare. */
+#if __has_attribute(__uninitialized__)
+#define COMPAT_UNINITIALIZED	__attribute__((__uninitialized__))
+#else
+#define COMPAT_UNINITIALIZED
+#endif
+
+/*
+ * Finds the entry of @addr in the page table below *@pmdp, read as @pmd, like
+ * pte_offset_map(), whose out-of-line part is not exported ("mm/pgtable: allow
+ * pte_offset_map[_lock]() to fail", v6.5). NULL if *@pmdp is not that page table
+ * any more. The caller holds the RCU read lock for as long as it uses the
  * table, so that it is not freed under it.
  */
-static inline pte_t *compat_pte_offset(pmd_t *pmdp, unsigned long addr)
+static inline pte_t *compat_pte_offset(pmd_t *pmdp, pmd_t pmd,
+				       unsigned long addr)
 {
-	pmd_t pmd = compat_pmdp_get(pmdp);
-
-	if (unlikely(pmd_none(pmd) || !pmd_present(pmd) ||
-		     compat_pmd_leaf(pmd) || pmd_bad(pmd)))
+	if (compat_pmd_bits(compat_pmdp_get(pmdp)) != compat_pmd_bits(pmd))
 		return NULL;
 	return pte_offset_kernel(&pmd, addr);
 }

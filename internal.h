@@ -7,6 +7,8 @@
 #define HMM_MIRROR_INTERNAL_H
 
 #include <linux/atomic.h>
+#include <linux/minmax.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagewalk.h>
 #include <linux/percpu.h>
 
@@ -15,16 +17,17 @@
 /**
  * struct hmm_mirror_fault_run - neighbouring pages that need the same fault
  * @start: first virtual address
- * @end: first address past the run
+ * @npages: how many base pages
  * @write: they need to be writable
  */
 struct hmm_mirror_fault_run {
 	unsigned long start;
-	unsigned long end;
+	u32 npages;
 	bool write;
 };
 
-#define HMM_MIRROR_MAX_FAULT_RUNS	16
+/* They are on the stack. */
+#define HMM_MIRROR_MAX_FAULT_RUNS	32
 
 /**
  * struct hmm_mirror_walk - a request being served by page-table walks
@@ -32,9 +35,11 @@ struct hmm_mirror_fault_run {
  * @extents: where the answer goes; NULL for the page array of @range
  * @next: everything below it has been answered
  * @full: @extents is full, @next is where to go on
+ * @runs: HMM_MIRROR_MAX_FAULT_RUNS elements; out of a walk: what must be faulted
+ *	before @next can advance
  * @nr_runs: out of a walk: number of @runs. If there are any, the pages at
  *	@next are the first of them
- * @runs: out of a walk: what must be faulted before @next can advance
+ * @vma: out of a walk: the last VMA it was in, often that of all @runs
  * @horizon: private to the walk: where to stop looking for more @runs
  * @error: private to the walk: why it stopped
  * @budget: private to the walk: how much work it may still do
@@ -46,8 +51,9 @@ struct hmm_mirror_walk {
 	struct hmm_mirror_extents *extents;
 	unsigned long next;
 	bool full;
+	struct hmm_mirror_fault_run *runs;
 	unsigned int nr_runs;
-	struct hmm_mirror_fault_run runs[HMM_MIRROR_MAX_FAULT_RUNS];
+	struct vm_area_struct *vma;
 	unsigned long horizon;
 	int error;
 	long budget;
@@ -55,10 +61,41 @@ struct hmm_mirror_walk {
 	bool write_allowed;
 };
 
+/**
+ * struct hmm_mirror_cursor - where hmm_mirror_next_unmapped() was last
+ * @start: first address that the entry at @pmdp is for
+ * @pmdp: entry in a table that stays where it is while mmap_lock is held
+ * @table: value of the entry when it was last seen to be a page table
+ * @ptes: that page table, to be used only while the entry has that value
+ */
+struct hmm_mirror_cursor {
+	unsigned long start;
+	pmd_t *pmdp;
+	unsigned long table;
+	pte_t *ptes;
+};
+
 /* pagewalk_ops.c */
 int hmm_mirror_walk(struct hmm_mirror_walk *walk);
-unsigned long hmm_mirror_next_unmapped(struct mm_struct *mm, unsigned long addr,
+unsigned long hmm_mirror_next_unmapped(struct hmm_mirror_cursor *cursor,
+				       struct mm_struct *mm, unsigned long addr,
 				       unsigned long end, bool write);
+
+/* What of @range is in the mirror, as the driver is told. */
+static inline unsigned long
+hmm_mirror_invalid_start(const struct hmm_mirror *mirror,
+			 const struct mmu_notifier_range *range)
+{
+	return max(range->start, mirror->notifier.interval_tree.start);
+}
+
+static inline unsigned long
+hmm_mirror_invalid_end(const struct hmm_mirror *mirror,
+		       const struct mmu_notifier_range *range)
+{
+	/* On release @range ends at ULONG_MAX, which is not a page's border. */
+	return min(range->end - 1, mirror->notifier.interval_tree.last) + 1;
+}
 
 /* kernel_symbols.c */
 int hmm_mirror_resolve_symbols(void);

@@ -20,37 +20,33 @@
 /* Extents handed to the driver at a time. */
 #define POPULATE_CHUNK	64
 
-/* Whether this mirror's driver is moving pages to or from its own memory. */
+/* Whether a migration is by this mirror's driver, to or from its own memory. */
 static bool own_migration(const struct hmm_mirror *mirror,
 			  const struct mmu_notifier_range *range)
 {
-	return range->event == MMU_NOTIFY_MIGRATE && range->owner &&
-	       range->owner == mirror->dev_private_owner;
+	return range->owner && range->owner == mirror->dev_private_owner;
 }
 
 static void tell_driver(struct hmm_mirror *mirror,
 			const struct mmu_notifier_range *range)
 {
-	const struct interval_tree_node *interval =
-		&mirror->notifier.interval_tree;
-	unsigned long start = max(range->start, interval->start);
-	/* On release @range ends at ULONG_MAX, which is not a page's border. */
-	unsigned long end = min(range->end - 1, interval->last) + 1;
+	unsigned long start = hmm_mirror_invalid_start(mirror, range);
+	unsigned long end = hmm_mirror_invalid_end(mirror, range);
 
-	trace_hmm_mirror_invalidate(start, end, range->event,
-				    mirror->notifier.invalidate_seq);
 	/*
 	 * After release the mappings are still to be torn down, and reclaim may
 	 * come across them. Nothing of them is on the device any more.
 	 */
 	if (mirror->released)
 		return;
-	if (mirror->ops->migrate && own_migration(mirror, range))
+	if (unlikely(range->event == MMU_NOTIFY_MIGRATE) &&
+	    mirror->ops->migrate && own_migration(mirror, range)) {
 		mirror->ops->migrate(mirror, start, end);
-	else
-		mirror->ops->unmap(mirror, start, end, range->event);
+		return;
+	}
+	mirror->ops->unmap(mirror, start, end, range->event);
 
-	if (range->event == MMU_NOTIFY_RELEASE) {
+	if (unlikely(range->event == MMU_NOTIFY_RELEASE)) {
 		mirror->released = true;
 		if (mirror->ops->release)
 			mirror->ops->release(mirror);
@@ -73,15 +69,17 @@ static bool invalidate(struct mmu_interval_notifier *notifier,
 	 * The mirror's own make_device_exclusive(): the page stays what it is,
 	 * and whoever waits for it to be undisturbed must not disturb it.
 	 */
-	if (range->event == MMU_NOTIFY_EXCLUSIVE && range->owner == mirror)
+	if (unlikely(range->event == MMU_NOTIFY_EXCLUSIVE) &&
+	    range->owner == mirror)
 		return true;
 
-	if (mmu_notifier_range_blockable(range))
+	if (likely(mmu_notifier_range_blockable(range)))
 		mutex_lock(&mirror->lock);
 	else if (!mutex_trylock(&mirror->lock))
 		return false;
 	mmu_interval_set_seq(notifier, cur_seq);
 	hmm_mirror_count(invalidations, 1);
+	trace_hmm_mirror_invalidate(mirror, range);
 	tell_driver(mirror, range);
 	mutex_unlock(&mirror->lock);
 	return true;

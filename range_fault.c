@@ -52,14 +52,14 @@ struct fault_context {
 	unsigned int stuck;
 };
 
-static bool deadline_passed(const struct fault_context *context)
+static __always_inline bool deadline_passed(const struct fault_context *context)
 {
 	return context->has_deadline &&
 	       time_after_eq(jiffies, context->deadline);
 }
 
 /* The errno that ends a request between two steps of its work, or 0. */
-static int interrupted(const struct fault_context *context)
+static __always_inline int interrupted(const struct fault_context *context)
 {
 	if (fatal_signal_pending(current))
 		return -EINTR;
@@ -93,9 +93,9 @@ static void alarm_rings(struct timer_list *timer)
  * returns VM_FAULT_RETRY whatever woke it, so waking it is all that the
  * deadline needs; all other waits check their condition and sleep on.
  */
-static vm_fault_t fault_with_alarm(struct fault_context *context,
-				   struct vm_area_struct *vma,
-				   unsigned long addr, unsigned int flags)
+static noinline vm_fault_t
+fault_with_alarm(struct fault_context *context, struct vm_area_struct *vma,
+		 unsigned long addr, unsigned int flags)
 {
 	struct fault_alarm alarm = { .task = current };
 	vm_fault_t result;
@@ -108,13 +108,42 @@ static vm_fault_t fault_with_alarm(struct fault_context *context,
 	return result;
 }
 
+/* What a fault that did not simply succeed means for the request. */
+static noinline int fault_outcome(struct hmm_mirror_range *range,
+				  struct fault_context *context,
+				  unsigned long addr, vm_fault_t result)
+{
+	if (result & VM_FAULT_RETRY) {
+		/* Not accounted as a fault by the kernel, nor here. */
+		context->locked = false;
+		context->tried = addr + 1;
+		range->nr_faults--;
+	} else if (result & VM_FAULT_COMPLETED) {
+		context->locked = false;
+	}
+	if (!context->locked && WARN_ON_ONCE(!context->may_unlock)) {
+		/* The handler broke its contract; ours is to stay locked. */
+		mmap_read_lock(context->mm);
+		context->locked = true;
+		return -EBUSY;
+	}
+	if (result & VM_FAULT_ERROR) {
+		int err = vm_fault_to_errno(result, FOLL_HWPOISON);
+
+		range->fault_addr = addr;
+		return err ?: -EFAULT;
+	}
+	return 0;
+}
+
 /*
  * Takes one fault. Afterwards @context->locked says whether mmap_lock is still
  * held; if not, @vma may be gone.
  */
-static int fault_page(struct hmm_mirror_range *range,
-		      struct fault_context *context, struct vm_area_struct *vma,
-		      unsigned long addr, bool write)
+static __always_inline int fault_page(struct hmm_mirror_range *range,
+				      struct fault_context *context,
+				      struct vm_area_struct *vma,
+				      unsigned long addr, bool write)
 {
 	unsigned int flags = FAULT_FLAG_REMOTE;
 	vm_fault_t result;
@@ -134,40 +163,26 @@ static int fault_page(struct hmm_mirror_range *range,
 		result = handle_mm_fault(vma, addr, flags, NULL);
 	trace_hmm_mirror_fault(addr, write, (__force unsigned int)result);
 
-	if (result & VM_FAULT_RETRY) {
-		/* Not accounted as a fault by the kernel, nor here. */
-		context->locked = false;
-		context->tried = addr + 1;
-	} else {
-		context->tried = 0;
-		range->nr_faults++;
-		if (result & VM_FAULT_COMPLETED)
-			context->locked = false;
-	}
-	if (!context->locked && WARN_ON_ONCE(!context->may_unlock)) {
-		/* The handler broke its contract; ours is to stay locked. */
-		mmap_read_lock(context->mm);
-		context->locked = true;
-		return -EBUSY;
-	}
-	if (result & VM_FAULT_ERROR) {
-		int err = vm_fault_to_errno(result, FOLL_HWPOISON);
-
-		range->fault_addr = addr;
-		return err ?: -EFAULT;
-	}
-	return 0;
+	context->tried = 0;
+	range->nr_faults++;
+	if (likely(!(result & (VM_FAULT_ERROR | VM_FAULT_RETRY |
+			       VM_FAULT_COMPLETED))))
+		return 0;
+	return fault_outcome(range, context, addr, result);
 }
 
-/* Where the next fault of a run is needed, after one at @addr. */
-static unsigned long next_fault(struct vm_area_struct *vma, unsigned long addr,
-				const struct hmm_mirror_fault_run *run)
+/* Where up to @end the next fault is needed, after one of @vma at @addr. */
+static unsigned long next_fault(struct hmm_mirror_cursor *cursor,
+				struct vm_area_struct *vma, unsigned long addr,
+				unsigned long end, bool write)
 {
+	end = min(end, vma->vm_end);
+	if (addr + PAGE_SIZE >= end)
+		return end;
 	if (is_vm_hugetlb_page(vma))
 		return ALIGN(addr + 1, huge_page_size(hstate_vma(vma)));
-	/* What follows the VMA may be of another kind. */
-	return hmm_mirror_next_unmapped(vma->vm_mm, addr + PAGE_SIZE,
-					min(run->end, vma->vm_end), run->write);
+	return hmm_mirror_next_unmapped(cursor, vma->vm_mm, addr + PAGE_SIZE,
+					end, write);
 }
 
 /*
@@ -175,26 +190,32 @@ static unsigned long next_fault(struct vm_area_struct *vma, unsigned long addr,
  * mmap_lock was dropped: mappings may have changed, so it takes another walk to
  * know what to fault. Also if a fault fails that is not the first: one fault may
  * not have been enough for a page before it, and the address that is reported
- * shall be the lowest that cannot be served.
+ * shall be the lowest that cannot be served. Not part of its caller, which most
+ * often has no use for it, and need not make room for what it uses.
  */
-static int fault_runs(struct hmm_mirror_walk *walk,
-		      struct fault_context *context)
+static noinline int fault_runs(struct hmm_mirror_walk *walk,
+			       struct fault_context *context)
 {
-	struct vm_area_struct *vma = NULL;
+	struct hmm_mirror_cursor cursor = {};
+	/* For as long as mmap_lock is held, and so are the runs. */
+	struct vm_area_struct *vma = walk->vma;
 	unsigned int i;
 
 	for (i = 0; i < walk->nr_runs; i++) {
 		const struct hmm_mirror_fault_run *run = &walk->runs[i];
 		unsigned long addr = run->start;
+		unsigned long end = addr +
+				    ((unsigned long)run->npages << PAGE_SHIFT);
 
-		while (addr < run->end) {
+		while (addr < end) {
 			int err = interrupted(context);
 
 			if (err)
 				return err;
-			cond_resched();
+			if (!(walk->range->nr_faults % 16))
+				cond_resched();
 			/* The walk saw a VMA, and mmap_lock is still held. */
-			if (!vma || addr >= vma->vm_end)
+			if (addr < vma->vm_start || addr >= vma->vm_end)
 				vma = vma_lookup(context->mm, addr);
 			if (WARN_ON_ONCE(!vma))
 				return -EFAULT;
@@ -206,7 +227,7 @@ static int fault_runs(struct hmm_mirror_walk *walk,
 			}
 			if (err || !context->locked)
 				return err;
-			addr = next_fault(vma, addr, run);
+			addr = next_fault(&cursor, vma, addr, end, run->write);
 		}
 	}
 	return 0;
@@ -317,8 +338,9 @@ static int end_request(struct hmm_mirror_walk *walk, int err)
 	return err;
 }
 
-static bool request_valid(const struct hmm_mirror_range *range,
-			  const struct hmm_mirror_extents *extents)
+static __always_inline bool
+request_valid(const struct hmm_mirror_range *range,
+	      const struct hmm_mirror_extents *extents)
 {
 	const struct interval_tree_node *interval =
 		&range->notifier->interval_tree;
@@ -351,7 +373,13 @@ static bool wants_faults(const struct hmm_mirror_range *range)
 static int range_fault_locked(struct hmm_mirror_range *range,
 			      struct hmm_mirror_extents *extents)
 {
-	struct hmm_mirror_walk walk = { .range = range, .extents = extents };
+	struct hmm_mirror_fault_run runs[HMM_MIRROR_MAX_FAULT_RUNS]
+		COMPAT_UNINITIALIZED;
+	struct hmm_mirror_walk walk = {
+		.range = range,
+		.extents = extents,
+		.runs = runs,
+	};
 	struct fault_context context = {
 		.mm = range->notifier->mm,
 		.locked = true,
@@ -379,7 +407,13 @@ static int range_fault_unlocked(struct hmm_mirror_range *range,
 				struct hmm_mirror_extents *extents,
 				unsigned long timeout)
 {
-	struct hmm_mirror_walk walk = { .range = range, .extents = extents };
+	struct hmm_mirror_fault_run runs[HMM_MIRROR_MAX_FAULT_RUNS]
+		COMPAT_UNINITIALIZED;
+	struct hmm_mirror_walk walk = {
+		.range = range,
+		.extents = extents,
+		.runs = runs,
+	};
 	struct fault_context context = {
 		.mm = range->notifier->mm,
 		.may_unlock = true,

@@ -68,10 +68,10 @@ TRACE_EVENT(hmm_mirror_fault,
 
 TRACE_EVENT(hmm_mirror_invalidate,
 
-	TP_PROTO(unsigned long start, unsigned long end, unsigned int event,
-		 unsigned long sequence),
+	TP_PROTO(const struct hmm_mirror *mirror,
+		 const struct mmu_notifier_range *range),
 
-	TP_ARGS(start, end, event, sequence),
+	TP_ARGS(mirror, range),
 
 	TP_STRUCT__entry(
 		__field(unsigned long, start)
@@ -81,10 +81,10 @@ TRACE_EVENT(hmm_mirror_invalidate,
 	),
 
 	TP_fast_assign(
-		__entry->start = start;
-		__entry->end = end;
-		__entry->sequence = sequence;
-		__entry->event = event;
+		__entry->start = hmm_mirror_invalid_start(mirror, range);
+		__entry->end = hmm_mirror_invalid_end(mirror, range);
+		__entry->sequence = mirror->notifier.invalidate_seq;
+		__entry->event = range->event;
 	),
 
 	TP_printk("[%#lx, %#lx) %s sequence %lu", __entry->start,
