@@ -129,9 +129,16 @@ static inline unsigned int hmm_mirror_pfn_to_map_order(unsigned long hmm_pfn)
  * @dev_private_owner: device-private pages whose pgmap has this owner are
  *	reported; those of others are faulted back to system memory when asked.
  *	NULL for a driver that has no device-private memory
+ * @order_shift: the order's lowest bit in an output word, for those who must have
+ *	it elsewhere; not for the extent calls. 0 for HMM_MIRROR_PFN_ORDER_SHIFT
+ * @device_pages_as_is: a page of @dev_private_owner that was asked for writing,
+ *	and that its driver does not make writable when it is faulted, is reported
+ *	as it is, without WRITE. Otherwise the call tries on and on, or fails with
+ *	-EBUSY
  * @fault_addr: out: the first address that could not be served, with -EFAULT,
  *	-EPERM, -EHWPOISON and -ENOMEM; otherwise 0
  * @nr_faults: out: page faults that were taken
+ * @nr_waits: out: faults for which mmap_lock was dropped, taken or to be tried again
  * @nr_walks: out: page-table walks that were begun
  * @nr_restarts: out: how often the result was collected anew because of an
  *	invalidation
@@ -149,9 +156,12 @@ struct hmm_mirror_range {
 	unsigned long default_flags;
 	unsigned long pfn_flags_mask;
 	void *dev_private_owner;
+	unsigned int order_shift;
+	bool device_pages_as_is;
 
 	unsigned long fault_addr;
 	unsigned long nr_faults;
+	unsigned long nr_waits;
 	unsigned long nr_walks;
 	unsigned long nr_restarts;
 	unsigned long nr_slots;

@@ -40,10 +40,14 @@ struct hmm_mirror_fault_run {
  * @nr_runs: out of a walk: number of @runs. If there are any, the pages at
  *	@next are the first of them
  * @vma: out of a walk: the last VMA it was in, often that of all @runs
+ * @stuck_on_device: out of a walk: a page at @next is in the caller's own device
+ *	memory, but not writable
+ * @as_is_end: pages of that kind below it are reported all the same
  * @horizon: private to the walk: where to stop looking for more @runs
  * @error: private to the walk: why it stopped
  * @budget: private to the walk: how much work it may still do
  * @slot_requests: pages have requests of their own
+ * @order_shift: lowest bit of the order in a word
  * @write_allowed: private to the walk: the VMA may be written to
  */
 struct hmm_mirror_walk {
@@ -54,10 +58,13 @@ struct hmm_mirror_walk {
 	struct hmm_mirror_fault_run *runs;
 	unsigned int nr_runs;
 	struct vm_area_struct *vma;
+	bool stuck_on_device;
+	unsigned long as_is_end;
 	unsigned long horizon;
 	int error;
 	long budget;
 	bool slot_requests;
+	unsigned int order_shift;
 	bool write_allowed;
 };
 

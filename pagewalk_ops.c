@@ -69,7 +69,7 @@ static struct leaf present_leaf(const struct hmm_mirror_walk *walk,
 {
 	struct leaf leaf = {
 		.flags = HMM_MIRROR_PFN_VALID |
-			 ((unsigned long)order << HMM_MIRROR_PFN_ORDER_SHIFT),
+			 ((unsigned long)order << walk->order_shift),
 		.pfn = pfn,
 		.entry = entry,
 	};
@@ -145,6 +145,21 @@ static bool request_met(unsigned long request, unsigned long flags)
 	return flags & HMM_MIRROR_PFN_VALID;
 }
 
+/* A page in the caller's own device memory; only such are VALID there. */
+static bool is_own_device(const struct leaf *leaf)
+{
+	return leaf->entry == HMM_MIRROR_ENTRY_DEVICE_PRIVATE &&
+	       (leaf->flags & HMM_MIRROR_PFN_VALID);
+}
+
+/* Whether the page at @addr must be faulted before it is reported. */
+static bool must_fault(const struct hmm_mirror_walk *walk, unsigned long addr,
+		       unsigned long request, const struct leaf *leaf)
+{
+	return !request_met(request, leaf->flags) &&
+	       !(addr < walk->as_is_end && is_own_device(leaf));
+}
+
 /*
  * The page at @addr cannot be had. That counts only if nothing below it waits
  * to be faulted: that fault may fail, and then it is the first address that
@@ -194,6 +209,8 @@ static int want_fault(struct hmm_mirror_walk *walk, unsigned long addr,
 	if (!run || run_end(run) != addr || run->write != write) {
 		if (walk->nr_runs == HMM_MIRROR_MAX_FAULT_RUNS)
 			return STOP_WALK;
+		if (!walk->nr_runs)
+			walk->stuck_on_device = is_own_device(leaf);
 		run = &walk->runs[walk->nr_runs++];
 		run->start = addr;
 		run->write = write;
@@ -333,7 +350,7 @@ static int serve(struct hmm_mirror_walk *walk, unsigned long addr,
 		 unsigned long end, unsigned long request,
 		 const struct leaf *leaf)
 {
-	if (unlikely(!request_met(request, leaf->flags)))
+	if (unlikely(must_fault(walk, addr, request, leaf)))
 		return want_fault(walk, addr, end, write_requested(request),
 				  leaf);
 	/* Answers are given in order: not beyond a page that is missing. */
@@ -770,7 +787,7 @@ static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 		if (slot_requests)
 			request = slot_request(walk, addr);
 
-		if (!request_met(request, seen->leaf.flags)) {
+		if (must_fault(walk, addr, request, &seen->leaf)) {
 			left = min_t(unsigned long, left,
 				     LOOK_AHEAD >> PAGE_SHIFT);
 			alike = leaf_entries(ptep + i, left, seen);
@@ -1164,6 +1181,7 @@ int hmm_mirror_walk(struct hmm_mirror_walk *walk)
 	walk->budget = WALK_BUDGET;
 	walk->slot_requests = range->hmm_pfns &&
 		(range->pfn_flags_mask & HMM_MIRROR_PFN_REQ_FLAGS);
+	walk->order_shift = range->order_shift ?: HMM_MIRROR_PFN_ORDER_SHIFT;
 	range->nr_walks++;
 	if (!walk_one_pud(walk, &err))
 		err = hmm_mirror_walk_page_range(range->notifier->mm,

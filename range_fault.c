@@ -30,6 +30,12 @@
  */
 #define MAX_FAULTS_WITHOUT_PROGRESS	64
 
+/*
+ * And so often a caller's own device memory is asked to make a page writable, if
+ * its caller can do without; once it has refused, other pages are tried once.
+ */
+#define MAX_FAULTS_OF_DEVICE_PAGE	4
+
 /**
  * struct fault_context - how faults may be taken for a request
  * @mm: address space
@@ -113,6 +119,8 @@ static noinline int fault_outcome(struct hmm_mirror_range *range,
 				  struct fault_context *context,
 				  unsigned long addr, vm_fault_t result)
 {
+	if (result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))
+		range->nr_waits++;
 	if (result & VM_FAULT_RETRY) {
 		/* Not accounted as a fault by the kernel, nor here. */
 		context->locked = false;
@@ -257,8 +265,26 @@ static bool no_progress(struct hmm_mirror_walk *walk,
 	if (walk->runs[0].start != context->stuck_at)
 		context->stuck = 0;
 	context->stuck_at = walk->runs[0].start;
+	context->stuck++;
 	return !context->may_unlock &&
-	       ++context->stuck > MAX_FAULTS_WITHOUT_PROGRESS;
+	       context->stuck > MAX_FAULTS_WITHOUT_PROGRESS;
+}
+
+/*
+ * Whether the next walk shall report what the last one found missing. Each of its
+ * faults went to all pages of the run.
+ */
+static bool take_device_pages(struct hmm_mirror_walk *walk,
+			      const struct fault_context *context)
+{
+	unsigned int tries = walk->as_is_end ? 1 : MAX_FAULTS_OF_DEVICE_PAGE;
+
+	if (!walk->range->device_pages_as_is || !walk->stuck_on_device ||
+	    context->stuck <= tries)
+		return false;
+	walk->as_is_end = walk->runs[0].start +
+			  ((unsigned long)walk->runs[0].npages << PAGE_SHIFT);
+	return true;
 }
 
 /*
@@ -283,6 +309,8 @@ static int collect(struct hmm_mirror_walk *walk, struct fault_context *context)
 		if (walk->nr_runs) {
 			if (no_progress(walk, context))
 				return -EBUSY;
+			if (take_device_pages(walk, context))
+				continue;
 			err = fault_runs(walk, context);
 			if (err)
 				return err;
@@ -313,6 +341,7 @@ static void begin_request(struct hmm_mirror_range *range,
 {
 	range->fault_addr = 0;
 	range->nr_faults = 0;
+	range->nr_waits = 0;
 	range->nr_walks = 0;
 	range->nr_restarts = 0;
 	range->nr_slots = 0;
@@ -338,6 +367,21 @@ static int end_request(struct hmm_mirror_walk *walk, int err)
 	return err;
 }
 
+/* Whether the order has a place of its own in a word. */
+static bool order_shift_valid(const struct hmm_mirror_range *range)
+{
+	unsigned long taken = HMM_MIRROR_PFN_VALID | HMM_MIRROR_PFN_WRITE |
+			      HMM_MIRROR_PFN_ERROR | HMM_MIRROR_PFN_PFN_MASK |
+			      range->pfn_flags_mask;
+	unsigned long order = HMM_MIRROR_PFN_ORDER_MASK >>
+			      HMM_MIRROR_PFN_ORDER_SHIFT;
+
+	return !range->order_shift ||
+	       (range->order_shift < BITS_PER_LONG &&
+		order << range->order_shift >> range->order_shift == order &&
+		!(order << range->order_shift & taken));
+}
+
 static __always_inline bool
 request_valid(const struct hmm_mirror_range *range,
 	      const struct hmm_mirror_extents *extents)
@@ -357,8 +401,9 @@ request_valid(const struct hmm_mirror_range *range,
 	    ~(HMM_MIRROR_PFN_REQ_FLAGS | HMM_MIRROR_PFN_DRIVER_FLAGS))
 		return false;
 	if (extents)
-		return extents->array && extents->capacity;
-	return range->hmm_pfns;
+		return extents->array && extents->capacity &&
+		       !range->order_shift;
+	return range->hmm_pfns && order_shift_valid(range);
 }
 
 static bool wants_faults(const struct hmm_mirror_range *range)
