@@ -7,6 +7,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 QEMU := selftests/qemu
 
 .PHONY: all help modules project_modules build_modules build_tools probe tests
+.PHONY: takeover
 .PHONY: install install_modules install_tools install_headers sign_modules
 .PHONY: uninstall install_dkms uninstall_dkms
 .PHONY: run check bench shell style clean
@@ -22,6 +23,8 @@ help:
 	@echo "For the running kernel, needs its headers:"
 	@echo "  make                  build hmm_mirror.ko and hmmctl"
 	@echo "                        KDIR=<directory> for another kernel's build tree"
+	@echo "  make takeover         build hmm_takeover.ko too, which puts hmm_mirror in the"
+	@echo "                        place of the kernel's own hmm_range_fault()"
 	@echo "  make probe NAME=<x>   what the compiler said about the build probe x, of"
 	@echo "                        hmm_mirror.ko, or of another with its directory:"
 	@echo "                        NAME=selftests/dmirror/<x>; alone: which there are"
@@ -105,6 +108,11 @@ project_modules: build_modules
 		$(KBUILD) M=$(OUT)/src/$$client \
 			KBUILD_EXTRA_SYMBOLS=$(OUT)/src/Module.symvers modules || exit 1; \
 	done
+
+takeover: all
+	+$(KBUILD) M=$(OUT)/src/takeover \
+		KBUILD_EXTRA_SYMBOLS=$(OUT)/src/Module.symvers modules
+	@echo "       $(OUT)/src/takeover/hmm_takeover.ko"
 
 build_tools:
 	+$(MAKE) -C tools O=$(OUT)/tools LDFLAGS=$(TOOLS_LDFLAGS)

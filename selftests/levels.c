@@ -25,21 +25,6 @@ static bool cpu_has_la57(void)
 	       (ecx & 1 << 16);
 }
 
-/* Is there a line with this word in the file? */
-static bool file_has_word(const char *path, const char *word)
-{
-	FILE *file = fopen(path, "r");
-	char found[512];
-	bool has = false;
-
-	if (!file)
-		return false;
-	while (!has && fscanf(file, "%511s", found) == 1)
-		has = !strcmp(found, word);
-	fclose(file);
-	return has;
-}
-
 /* A kernel that can do both has a variable that says which. */
 static bool kernel_has_five_levels(void)
 {

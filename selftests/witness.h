@@ -36,6 +36,21 @@ static inline unsigned long read_number(const char *path,
 	return number;
 }
 
+/* Is there a line with this word in the file? */
+static inline bool file_has_word(const char *path, const char *word)
+{
+	FILE *file = fopen(path, "r");
+	char found[512];
+	bool has = false;
+
+	if (!file)
+		return false;
+	while (!has && fscanf(file, "%511s", found) == 1)
+		has = !strcmp(found, word);
+	fclose(file);
+	return has;
+}
+
 /* Writes @text to a file of the kernel. Returns false if it refuses. */
 static inline bool write_text(const char *path, const char *text)
 {

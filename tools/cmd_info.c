@@ -10,6 +10,7 @@
 #include "message.h"
 #include "names.h"
 #include "table.h"
+#include "takeover.h"
 
 static __u64 unknown_features(const struct hmm_mirror_info *info)
 {
@@ -33,6 +34,7 @@ static void print_json(const struct hmm_mirror_info *info)
 	json_address(&json, "task_size", info->task_size);
 	json_unsigned(&json, "max_watches", info->max_watches);
 	json_unsigned(&json, "max_events", info->max_events);
+	json_string(&json, "takeover", takeover_state());
 	json_object_begin(&json, "features");
 	for (unsigned int i = 0; i < nr_feature_descriptions; i++)
 		json_boolean(&json, feature_descriptions[i].name,
@@ -72,8 +74,9 @@ static void print_text(const struct hmm_mirror_info *info)
 	print_huge_mappings(info);
 	printf("address space     0x0-0x%llx\n", info->task_size);
 	printf("watches per file  %u\n", info->max_watches);
-	printf("events per file   %u queued, what does not fit is counted as lost\n\n",
+	printf("events per file   %u queued, what does not fit is counted as lost\n",
 	       info->max_events);
+	printf("takeover          %s\n\n", takeover_state());
 
 	table_column(&table, "FEATURE", TABLE_LEFT);
 	table_column(&table, "HERE", TABLE_LEFT);

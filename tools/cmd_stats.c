@@ -13,6 +13,8 @@
 #include "memory.h"
 #include "message.h"
 #include "parse.h"
+#include "table.h"
+#include "takeover.h"
 
 /* The column titles come again after so many lines. */
 #define LINES_PER_TITLE	20
@@ -60,6 +62,52 @@ static void json_counters(struct json *json, const struct hmm_mirror_stats *stat
 		json_unsigned(json, counters[i].name, counter_value(stats, &counters[i]));
 }
 
+static void json_callers(struct json *json)
+{
+	struct takeover_caller callers[TAKEOVER_MAX_CALLERS];
+	size_t nr = takeover_callers(callers);
+
+	json_array_begin(json, "takeover_callers");
+	for (size_t i = 0; i < nr; i++) {
+		json_object_begin(json, NULL);
+		json_string(json, "module", callers[i].module);
+		json_unsigned(json, "calls", callers[i].calls);
+		json_unsigned(json, "pages", callers[i].pages);
+		json_unsigned(json, "faults", callers[i].faults);
+		json_unsigned(json, "retries", callers[i].retries);
+		json_unsigned(json, "errors", callers[i].errors);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+/* Nothing where nothing is taken over. */
+static void print_callers(void)
+{
+	struct takeover_caller callers[TAKEOVER_MAX_CALLERS];
+	size_t nr = takeover_callers(callers);
+	struct table table = { 0 };
+
+	if (!nr)
+		return;
+	printf("\nCalls of hmm_range_fault() that were taken over:\n");
+	table_column(&table, "MODULE", TABLE_LEFT);
+	table_column(&table, "CALLS", TABLE_RIGHT);
+	table_column(&table, "PAGES", TABLE_RIGHT);
+	table_column(&table, "FAULTS", TABLE_RIGHT);
+	table_column(&table, "RETRIES", TABLE_RIGHT);
+	table_column(&table, "ERRORS", TABLE_RIGHT);
+	for (size_t i = 0; i < nr; i++) {
+		table_cell(&table, "%s", callers[i].module);
+		table_cell(&table, "%llu", callers[i].calls);
+		table_cell(&table, "%llu", callers[i].pages);
+		table_cell(&table, "%llu", callers[i].faults);
+		table_cell(&table, "%llu", callers[i].retries);
+		table_cell(&table, "%llu", callers[i].errors);
+	}
+	table_print(&table, stdout, 0);
+}
+
 static void print_once(const struct hmm_mirror_stats *stats, bool as_json)
 {
 	struct json json;
@@ -68,12 +116,14 @@ static void print_once(const struct hmm_mirror_stats *stats, bool as_json)
 		json_init(&json, stdout, 1);
 		json_object_begin(&json, NULL);
 		json_counters(&json, stats);
+		json_callers(&json);
 		json_object_end(&json);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
 		printf("%-13s  %12llu  %s\n", counters[i].name, counter_value(stats, &counters[i]),
 		       counters[i].meaning);
+	print_callers();
 }
 
 /* One JSON object a line; @previous is NULL the first time. */

@@ -19,6 +19,7 @@
 #include <linux/slab.h>
 
 #include "dmirror.h"
+#include "owner.h"
 
 /* All of a mapping of the device is allocated when it is made. */
 #define MAX_MAPPING	SZ_1M
@@ -41,6 +42,12 @@ static struct dmirror_device devices[] = {
 };
 
 static unsigned int nr_devices;
+
+void *dmirror_owner(void)
+{
+	return &devices[0];
+}
+EXPORT_SYMBOL_GPL(dmirror_owner);
 
 static int dmirror_open(struct inode *inode, struct file *file)
 {

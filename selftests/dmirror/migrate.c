@@ -11,6 +11,7 @@
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -428,6 +429,11 @@ void dmirror_migrate_evict(struct dmirror_device *device, unsigned long pfn,
 	migrate_device_finalize(src, dst, npages);
 }
 
+static bool keep_pages;
+module_param(keep_pages, bool, 0600);
+MODULE_PARM_DESC(keep_pages,
+		 "Private pages that are touched stay where they are");
+
 /**
  * dmirror_migrate_to_ram() - the CPU has touched a page of private memory
  * @fault: the fault
@@ -452,6 +458,10 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *fault)
 	struct dmirror_batch *batch = NULL;
 	unsigned long size = PAGE_SIZE;
 	int err;
+
+	/* As amdkfd does, if it is the one who touches them. */
+	if (READ_ONCE(keep_pages))
+		return 0;
 
 	/* No entry of a page table: the page is mapped by a PMD. */
 	if (COMPAT_HUGE_MIGRATION && !fault->pte) {

@@ -33,6 +33,7 @@
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 
+#include "../dmirror/owner.h"
 #include "hmm_mirror.h"
 #include "range_fault_test.h"
 
@@ -150,6 +151,7 @@ static int test_call_kernel(struct test_request *request)
 		.hmm_pfns = request->kernel_words,
 		.default_flags = test_word_to_kernel(args->default_flags),
 		.pfn_flags_mask = test_word_to_kernel(args->pfn_flags_mask),
+		.dev_private_owner = request->range.dev_private_owner,
 	};
 	unsigned int i;
 	int ret;
@@ -277,6 +279,23 @@ static int test_call(struct test_request *request)
 	}
 }
 
+/* As somebody without device memory, or as the owner of some. */
+static int test_call_as(struct test_request *request)
+{
+	void *(*owner)(void);
+	int ret;
+
+	if (!(request->args.flags & RANGE_FAULT_TEST_OWNER))
+		return test_call(request);
+	owner = symbol_get(dmirror_owner);
+	if (!owner)
+		return -ENODEV;
+	request->range.dev_private_owner = owner();
+	ret = test_call(request);
+	symbol_put(dmirror_owner);
+	return ret;
+}
+
 static int test_subscribe(struct test_request *request)
 {
 	struct range_fault_test_range *args = &request->args;
@@ -391,7 +410,8 @@ static bool test_range_args_valid(const struct range_fault_test_range *args)
 		return false;
 	if (args->flags & ~(RANGE_FAULT_TEST_INTERVAL |
 			    RANGE_FAULT_TEST_NO_RETRY |
-			    RANGE_FAULT_TEST_COMPARE))
+			    RANGE_FAULT_TEST_COMPARE |
+			    RANGE_FAULT_TEST_OWNER))
 		return false;
 	if ((args->flags & RANGE_FAULT_TEST_COMPARE) &&
 	    args->call != RANGE_FAULT_TEST_PAGES)
@@ -483,7 +503,7 @@ static int test_range(struct test_file *file,
 	request->range.hmm_pfns = request->words;
 	request->range.default_flags = request->args.default_flags;
 	request->range.pfn_flags_mask = request->args.pfn_flags_mask;
-	request->args.error = -test_call(request);
+	request->args.error = -test_call_as(request);
 	request->subscription->sequence = request->range.notifier_seq;
 	test_keep_subscription(file, request->subscription);
 

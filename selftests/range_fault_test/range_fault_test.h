@@ -56,6 +56,8 @@ enum range_fault_test_call {
  * and kernel_error.
  */
 #define RANGE_FAULT_TEST_COMPARE	_BITUL(2)
+/* On behalf of the owner of /dev/hmm_dmirror0's memory. */
+#define RANGE_FAULT_TEST_OWNER		_BITUL(3)
 
 /**
  * struct range_fault_test_extent - struct hmm_mirror_extent
