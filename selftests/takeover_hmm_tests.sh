@@ -1,0 +1,133 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's own hmm-tests with the kernel's own test driver, both unmodified,
+# first with its hmm_range_fault() and then with hmm_takeover.ko in its place. No
+# test may fail then that has passed before.
+#
+# By default a few of them, which fault and look at memory of each kind; with
+# ARGS=--all all of them, twice, which takes minutes. Both with device-private memory
+# only: that driver maps its coherent memory once more when all of it has been given
+# out, at which the kernel complains. Other arguments are options of hmm-tests.
+
+program=/guest/hmm-tests
+livepatch=/sys/kernel/livepatch/hmm_takeover
+callers=/sys/kernel/debug/hmm_takeover/callers
+khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
+coherent=$(sed -n 's/^dmirror.ko //p' /modules/project)
+failed=0
+
+skip()
+{
+	echo "TAP version 13"
+	echo "1..0 # SKIP $1"
+	exit 4
+}
+
+[ -x $program ] || skip "this kernel has no device-private memory"
+[ -e /modules/test_hmm.ko ] || skip "this kernel has no test_hmm"
+[ -d /sys/kernel/livepatch ] || skip "this kernel has no CONFIG_LIVEPATCH"
+
+private="-V hmm_device_coherent -V hmm2_device_coherent"
+case ${1:-} in
+--all)
+	shift
+	# shellcheck disable=SC2086 # a list of words
+	set -- "$@" $private
+	# It has two minutes of real time, too few for an emulated machine with KASAN.
+	! grep -q ' kasan_report$' /proc/kallsyms ||
+		set -- "$@" -T benchmark_thp_migration
+	;;
+'')
+	# shellcheck disable=SC2086 # a list of words
+	set -- $private \
+		-t anon_read -t anon_read_prot -t anon_write -t anon_write_prot \
+		-t anon_write_child -t anon_write_huge -t file_read -t migrate \
+		-t migrate_fault -t migrate_mixed -t snapshot -t double_map \
+		-t exclusive_cow -t hmm_cow_in_device -t userfaultfd_read
+	;;
+esac
+
+# wait_for COMMAND...: until it succeeds, for as long as a transition may take
+wait_for()
+{
+	tries=1000
+	until "$@" 2>/dev/null; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
+		usleep 100000
+	done
+}
+
+# shellcheck disable=SC2317 # wait_for calls it
+is_active()
+{
+	grep -qx 1 "$livepatch/enabled" && grep -qx 0 "$livepatch/transition"
+}
+
+# processors ONLINE: takes all but one away, or brings them back. A kernel that is
+# patched while it runs is more than QEMU's emulator can do with two, see takeover.c.
+processors()
+{
+	echo "$1" >/sys/devices/system/cpu/cpu1/online
+}
+
+# run FILE OPTION...: hmm-tests with the kernel's driver
+run()
+{
+	output=$1
+	shift
+	# shellcheck disable=SC2086 # a list of words
+	insmod /modules/test_hmm.ko $coherent || return 1
+	$program "$@" >"$output" 2>&1
+	rmmod test_hmm
+}
+
+# results FILE: "NAME ok", "NAME not ok" or "NAME skipped" for each test
+results()
+{
+	sed -n 's/^\(ok\|not ok\) [0-9]* \([^ ]*\)\(.*\)$/\2 \1\3/p' "$1" |
+		sed 's/ ok # SKIP.*/ skipped/'
+}
+
+# What of the machine changes memory while a test looks at it must not.
+pause=$(cat $khugepaged)
+echo 4294967295 >$khugepaged
+rmmod dmirror
+run /tmp/without "$@" || failed=1
+processors 0
+insmod /modules/hmm_takeover.ko || failed=1
+wait_for is_active || failed=1
+processors 1
+run /tmp/with "$@" || failed=1
+called=$(sed -n 's/^test_hmm //p' $callers)
+processors 0
+echo 0 >$livepatch/enabled
+wait_for rmmod hmm_takeover || failed=1
+processors 1
+# shellcheck disable=SC2086 # a list of words
+insmod /modules/dmirror.ko $coherent || failed=1
+echo "$pause" >$khugepaged
+
+results /tmp/without >/tmp/without.results
+results /tmp/with >/tmp/with.results
+echo "TAP version 13"
+echo "1..$(($(wc -l </tmp/without.results) + 1))"
+grep '^#.*:.*Expected' /tmp/without | sed 's/^/# without: /'
+grep '^#.*:.*Expected' /tmp/with | sed 's/^/# taken over: /'
+awk 'NR == FNR { after[$1] = substr($0, length($1) + 2); next }
+     { name = $1; before = substr($0, length(name) + 2)
+       now = name in after ? after[name] : "missing"
+       fine = now == "ok" || before != "ok" && now == before
+       print (fine ? "ok" : "not ok") " " FNR " " name ": " now \
+	     (now == before ? "" : ", without " before) }' \
+	/tmp/with.results /tmp/without.results
+# It counts only if they have been answered by ours.
+nr=$(($(wc -l </tmp/without.results) + 1))
+if [ $failed -eq 0 ] && [ "${called#calls 0 }" = "$called" ] && [ -n "$called" ]; then
+	echo "ok $nr taken over: $called"
+else
+	sed 's/^/# /' /tmp/with
+	echo "not ok $nr taken over: ${called:-no calls}"
+	exit 1
+fi
