@@ -7,7 +7,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 QEMU := selftests/qemu
 
 .PHONY: all help modules project_modules build_modules build_tools probe tests
-.PHONY: takeover
+.PHONY: takeover rdma
 .PHONY: install install_modules install_tools install_headers sign_modules
 .PHONY: uninstall install_dkms uninstall_dkms
 .PHONY: run check bench shell style clean
@@ -39,6 +39,8 @@ help:
 	@echo "In a virtual machine, the kernel from Debian's archive; gets what is missing"
 	@echo "with apt-get and changes nothing in /boot:"
 	@echo "  make run              watch hmm_mirror mirror a Python process"
+	@echo "  make rdma             soft-RoCE with on-demand paging, without and with"
+	@echo "                        hmm_takeover.ko (KERNEL=fast-7 by default)"
 	@echo "  make check            all tests, and the style checks"
 	@echo "                        TESTS='<glob>...' only these programs, without style"
 	@echo "                        ARGS='-t <name>' options for each program"
@@ -211,6 +213,9 @@ modules:
 
 run:
 	@$(QEMU)/run.sh demo $(KERNEL)
+
+rdma:
+	@$(QEMU)/run.sh rdma $(or $(KERNEL),fast-7)
 
 shell:
 	@$(QEMU)/run.sh shell $(KERNEL)

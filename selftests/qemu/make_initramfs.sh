@@ -3,7 +3,7 @@
 #
 # make_initramfs.sh OUT MODE [DIRECTORY...]: writes OUT/initramfs.cpio, the whole
 # file system of the guest, from what build.sh left in OUT. MODE is what the
-# guest does: check, demo, shell, or count and scale for the two parts of the
+# guest does: check, demo, rdma, shell, or count and scale for the two parts of the
 # benchmark. The DIRECTORYs' contents are put on top.
 #
 # From the environment: what fetch_kernel.sh printed, and for "check"
@@ -95,7 +95,10 @@ ln -s busybox "$root/bin/sh"
 cp "$qemu_dir/guest/init" "$root/init"
 cp "$out/tools/hmmctl" "$root/bin/hmmctl"
 
-modules=$(sed '/^#/d' "$qemu_dir/guest/modules")
+lists=$qemu_dir/guest/modules
+[ ! -e "$lists.$mode" ] || lists="$lists $lists.$mode"
+# shellcheck disable=SC2086 # a list of files
+modules=$(sed '/^#/d' $lists)
 # shellcheck disable=SC2086 # a list of words
 for file in $(module_files $modules); do
 	add_module "$file" kernel
@@ -114,7 +117,7 @@ done
 
 : >"$root/guest/tests"
 case $mode in
-demo) ;;
+demo | rdma) ;;
 count | scale) cp "$out/tests/bench" "$root/bin/bench" ;;
 *)
 	for name in $(make -s -C "$top_dir/selftests" list); do

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # run.sh MODE [NAME]: boots a kernel of the table "kernels" to show something.
-# MODE is "demo" (guest/demo.sh, its exit status is ours), "shell", or "bench":
-# the benchmark, whose results go to docs/.
+# MODE is "demo" or "rdma" (guest/$MODE.sh, its exit status is ours), "shell", or
+# "bench": the benchmark, whose results go to docs/.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -52,12 +52,12 @@ shell)
 	say "booting $kernel ($kernel_release)"
 	exec "$qemu_dir/boot.sh" "$out" shell
 	;;
-demo)
-	"$qemu_dir/demo_files.sh" "$out/demo"
-	"$qemu_dir/make_initramfs.sh" "$out" demo "$out/demo"
+demo | rdma)
+	"$qemu_dir/${mode}_files.sh" "$out/$mode"
+	"$qemu_dir/make_initramfs.sh" "$out" "$mode" "$out/$mode"
 	say "booting $kernel ($kernel_release)"
-	"$qemu_dir/boot.sh" "$out" demo sed -u '/^#@/d'
-	judge demo
+	"$qemu_dir/boot.sh" "$out" "$mode" sed -u '/^#@/d'
+	judge "$mode"
 	;;
 bench)
 	: >"$out/bench.rows"
