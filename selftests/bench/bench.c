@@ -661,16 +661,24 @@ static void user_rows(void)
 	if (scan)
 		print_row("user", "PAGEMAP_SCAN", scan / npages);
 	print_row("user", "mincore", mincore_ticks(start, npages, buffer) / npages);
-	release(buffer, buffer_pages);
-	release(start, npages);
-
-	npages /= 8;
-	start = map_scattered(npages);
-	print_row("user_scattered", "RANGE",
-		  range_ticks(start, npages, npages, "user_scattered_extents", 3) /
-	    npages);
 	print_row("user_one_page", "RANGE",
 		  range_ticks(start, 1, 1, "user_one_page_extents", 20));
+	release(buffer, buffer_pages);
+	release(start, npages);
+	close(hmm_mirror_fd);
+}
+
+static void user_scattered_row(void)
+{
+	size_t npages = 128 * MIB / page_size();
+	void *start = map_scattered(npages);
+
+	hmm_mirror_fd = open_device();
+	if (hmm_mirror_fd < 0)
+		fail(DEVICE ": %s", strerror(errno));
+	print_row("user_scattered", "RANGE",
+		  range_ticks(start, npages, npages, "user_scattered_extents", 3) /
+		  npages);
 	release(start, npages);
 	close(hmm_mirror_fd);
 }
@@ -709,6 +717,7 @@ static const struct {
 	{ "invalidation", invalidation_rows },
 	{ "cow", cow_rows },
 	{ "hugetlb", hugetlb_rows },
+	{ "user_scattered", user_scattered_row },
 };
 
 static bool is_wanted(const char *name, char **wanted)

@@ -2,7 +2,7 @@
 #
 # Draws "plot" from "data", for "kernel": all three are set by report.sh.
 
-set terminal svg size 1040,640 font "sans-serif,13" background "white"
+set terminal svg size 1100,640 font "sans-serif,13" background "white"
 set output plot
 set key off
 set title "hmm_mirror beside hmm_range_fault() on ".kernel."\nmade by \"make bench\"; instructions, not seconds" \
@@ -19,7 +19,8 @@ set lmargin at screen 0.5
 set grid x
 set boxwidth 0.35
 set style fill solid 0.8
-set arrow from 1, graph 0 to 1, graph 1 nohead lw 2 lc rgb "#404040"
+set style textbox opaque noborder margins 0.2, 0.2
+set arrow from 1, graph 0 to 1, graph 1 nohead back lw 2 lc rgb "#404040"
 plot data using (0.0005):0:(0.0005):2:($0 - 0.35):($0 + 0.35):ytic(1) \
 	with boxxyerror lc rgb "#3a7ca5", \
-     data using 2:0:(sprintf(" %.3g", $2)) with labels left font ",11"
+     data using 2:0:(sprintf("%.3g", $2)) with labels left boxed offset 0.7,0 font ",11"

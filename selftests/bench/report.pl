@@ -186,7 +186,8 @@ of cache misses, nor of seconds. "pages" is `hmm_mirror_range_fault()`, "extents
 `hmm_mirror_range_extents()`, "kernel" `hmm_range_fault()`, all from taking the sequence
 number to checking it, on the same memory in one boot. Faults are taken in memory
 that has been used and given back before, with its page tables in place unless the
-row says empty; clearing or copying a page is counted iteration by iteration.
+row says empty, the least of some tries; clearing or copying a page is counted
+iteration by iteration. "single" is one page by a request of its own.
 The kernel's figure for 1 TiB is 1024 times that for 1 GiB of it. An invalidation is
 what `MADV_DONTNEED` of one page costs more than without a subscription.
 
