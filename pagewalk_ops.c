@@ -35,9 +35,11 @@
 /*
  * How far beyond the first missing page a walk looks for more: far enough that
  * the cost of a walk is nothing beside that of the faults, near enough that
- * little is looked at over and over when faults come one at a time.
+ * little is looked at over and over when faults come one at a time. That is what
+ * they do where pages have requests of their own and few are asked for.
  */
 #define LOOK_AHEAD	(128 * PAGE_SIZE)
+#define LOOK_AHEAD_SLOTS	(32 * PAGE_SIZE)
 
 /* How many entries, or words, a loop takes at a time: those it is unrolled for. */
 #define STRIDE		16
@@ -199,7 +201,8 @@ static int want_fault(struct hmm_mirror_walk *walk, unsigned long addr,
 		return STOP_WALK;
 	}
 	if (!walk->nr_runs &&
-	    check_add_overflow(addr, LOOK_AHEAD, &walk->horizon))
+	    check_add_overflow(addr, walk->slot_requests ? LOOK_AHEAD_SLOTS :
+			       LOOK_AHEAD, &walk->horizon))
 		walk->horizon = ULONG_MAX;
 	if (addr >= walk->horizon)
 		return STOP_WALK;
@@ -571,8 +574,8 @@ static void know_pte(struct known_entry *known,
  * was read, one leaf answers: absent in the same way, or present, of one kind,
  * and physically contiguous. A pageblock's border ends it: see extends().
  */
-static unsigned long leaf_entries(const pte_t *ptep, unsigned long nr,
-				  const struct known_entry *known)
+static unsigned long more_leaf_entries(const pte_t *ptep, unsigned long nr,
+				       const struct known_entry *known)
 {
 	unsigned long in_block;
 
@@ -588,6 +591,20 @@ static unsigned long leaf_entries(const pte_t *ptep, unsigned long nr,
 	return 1 + count_entries(ptep + 1, min(nr, in_block) - 1,
 				 known->bits + PAGE_SIZE, PAGE_SIZE,
 				 ~known->free | COMPAT_PTE_PFN_MASK);
+}
+
+/* Mostly it is one, or many. */
+static __always_inline unsigned long
+leaf_entries(const pte_t *ptep, unsigned long nr,
+	     const struct known_entry *known)
+{
+	unsigned long next = known->bits;
+
+	if (known->leaf.flags & HMM_MIRROR_PFN_VALID)
+		next += PAGE_SIZE;
+	if (nr < 2 || compat_pte_bits(READ_ONCE(ptep[1])) != next)
+		return 1;
+	return more_leaf_entries(ptep, nr, known);
 }
 
 /* The word for one entry, if that is of the same kind as @known. */
@@ -667,13 +684,9 @@ emit_entry_extents(struct hmm_mirror_walk *walk, const pte_t *ptep,
 	unsigned long i = 0;
 
 	for (;;) {
-		unsigned long alike = 1, bits = 0;
+		unsigned long alike = leaf_entries(ptep + i, nr - i, known);
+		unsigned long bits;
 
-		if (i + 1 < nr) {
-			bits = compat_pte_bits(READ_ONCE(ptep[i + 1]));
-			if (bits == known->bits + PAGE_SIZE)
-				alike = leaf_entries(ptep + i, nr - i, known);
-		}
 		*err = emit_extent(walk, addr, addr + (alike << PAGE_SHIFT),
 				   &known->leaf);
 		if (*err)
@@ -682,8 +695,7 @@ emit_entry_extents(struct hmm_mirror_walk *walk, const pte_t *ptep,
 		if (i == nr)
 			return i;
 		addr += alike << PAGE_SHIFT;
-		if (alike > 1)
-			bits = compat_pte_bits(READ_ONCE(ptep[i]));
+		bits = compat_pte_bits(READ_ONCE(ptep[i]));
 		if (!same_kind(known, bits))
 			return i;
 		follow(known, bits);
@@ -791,7 +803,7 @@ static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 			left = min_t(unsigned long, left,
 				     LOOK_AHEAD >> PAGE_SHIFT);
 			alike = leaf_entries(ptep + i, left, seen);
-			if (slot_requests)
+			if (slot_requests && alike > 1)
 				alike = same_requests(walk, addr, alike);
 			err = want_fault(walk, addr,
 					 addr + (alike << PAGE_SHIFT),
@@ -807,7 +819,7 @@ static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 						   &known, &err);
 		} else if (walk->extents || slot_requests) {
 			alike = leaf_entries(ptep + i, left, seen);
-			if (slot_requests)
+			if (slot_requests && alike > 1)
 				alike = same_requests(walk, addr, alike);
 			err = answer(walk, addr, addr + (alike << PAGE_SHIFT),
 				     &seen->leaf);

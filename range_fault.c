@@ -179,18 +179,43 @@ static __always_inline int fault_page(struct hmm_mirror_range *range,
 	return fault_outcome(range, context, addr, result);
 }
 
-/* Where up to @end the next fault is needed, after one of @vma at @addr. */
+/* Where up to @end the next fault of @vma is needed, after one at @addr. */
 static unsigned long next_fault(struct hmm_mirror_cursor *cursor,
 				struct vm_area_struct *vma, unsigned long addr,
 				unsigned long end, bool write)
 {
-	end = min(end, vma->vm_end);
 	if (addr + PAGE_SIZE >= end)
 		return end;
 	if (is_vm_hugetlb_page(vma))
 		return ALIGN(addr + 1, huge_page_size(hstate_vma(vma)));
 	return hmm_mirror_next_unmapped(cursor, vma->vm_mm, addr + PAGE_SIZE,
 					end, write);
+}
+
+/*
+ * Faults [@addr, @end), all of @vma. Returns early, and successfully, if mmap_lock
+ * was dropped.
+ */
+static __always_inline int fault_part(struct hmm_mirror_range *range,
+				      struct fault_context *context,
+				      struct hmm_mirror_cursor *cursor,
+				      struct vm_area_struct *vma,
+				      unsigned long addr, unsigned long end,
+				      bool write)
+{
+	do {
+		int err = interrupted(context);
+
+		if (err)
+			return err;
+		if (!(range->nr_faults % 16))
+			cond_resched();
+		err = fault_page(range, context, vma, addr, write);
+		if (err || !context->locked)
+			return err;
+		addr = next_fault(cursor, vma, addr, end, write);
+	} while (addr < end);
+	return 0;
 }
 
 /*
@@ -204,6 +229,7 @@ static unsigned long next_fault(struct hmm_mirror_cursor *cursor,
 static noinline int fault_runs(struct hmm_mirror_walk *walk,
 			       struct fault_context *context)
 {
+	struct hmm_mirror_range *range = walk->range;
 	struct hmm_mirror_cursor cursor = {};
 	/* For as long as mmap_lock is held, and so are the runs. */
 	struct vm_area_struct *vma = walk->vma;
@@ -216,26 +242,25 @@ static noinline int fault_runs(struct hmm_mirror_walk *walk,
 				    ((unsigned long)run->npages << PAGE_SHIFT);
 
 		while (addr < end) {
-			int err = interrupted(context);
+			unsigned long stop;
+			int err;
 
-			if (err)
-				return err;
-			if (!(walk->range->nr_faults % 16))
-				cond_resched();
-			/* The walk saw a VMA, and mmap_lock is still held. */
 			if (addr < vma->vm_start || addr >= vma->vm_end)
 				vma = vma_lookup(context->mm, addr);
+			/* The walk saw one, and mmap_lock is still held. */
 			if (WARN_ON_ONCE(!vma))
 				return -EFAULT;
-			err = fault_page(walk->range, context, vma, addr,
-					 run->write);
-			if (err && addr != walk->runs[0].start) {
-				walk->range->fault_addr = 0;
+			stop = min(end, vma->vm_end);
+			err = fault_part(range, context, &cursor, vma, addr,
+					 stop, run->write);
+			if (err && range->fault_addr &&
+			    range->fault_addr != walk->runs[0].start) {
+				range->fault_addr = 0;
 				return 0;
 			}
 			if (err || !context->locked)
 				return err;
-			addr = next_fault(&cursor, vma, addr, end, run->write);
+			addr = stop;
 		}
 	}
 	return 0;
