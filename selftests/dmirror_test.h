@@ -87,6 +87,12 @@ static inline int move_to_device(int fd, const void *start, size_t npages,
 	return error;
 }
 
+/* The page frame of a device-private page: what pagemap calls its offset. */
+static inline unsigned long device_pfn_at(const void *address)
+{
+	return (pagemap_entry(address) & PAGEMAP_PFN_MASK) >> 5;
+}
+
 static inline int move_to_system(int fd, const void *start, size_t npages,
 				 unsigned long *moved)
 {
