@@ -148,7 +148,7 @@ check_perl()
 check_spelling()
 {
 	# filp is what the kernel calls a struct file *.
-	files '*' | grep -vx COPYING | xargs codespell -q 3 -L filp
+	files '*' | grep -vx COPYING | xargs codespell -q 3 -L filp,nd
 }
 
 "$qemu_dir/packages.sh" codespell gcc make perl shellcheck sparse

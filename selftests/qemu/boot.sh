@@ -39,15 +39,16 @@ esac
 # numa_balancing: its scanner makes present pages PROT_NONE whenever it likes; a
 # test that wants that can switch it on. no_timer_check: the check panics where a
 # busy host lets a virtual timer wait. memmap: memory that the kernel leaves to
-# dmirror, see guest/module_parameters. secretmem: memfd_secret(), which has to be
-# asked for before v6.5.
+# dmirror, see guest/module_parameters; with "!", persistent memory: 1 GiB that begins
+# at a border of 1 GiB, and 16 MiB in front of it for what describes it. secretmem:
+# memfd_secret(), which has to be asked for before v6.5.
 cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on printk.time=1"
 cmdline="$cmdline oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
 cmdline="$cmdline numa_balancing=disable no_timer_check secretmem.enable=1"
 cmdline="$cmdline ${kernel_cmdline:-}"
 
-# Two nodes with 2 GiB each, and a CPU each where there are two.
+# Two nodes with some 2 GiB for the kernel each, and a CPU each where there are two.
 machine="-smp 2,sockets=2 -numa node,nodeid=0,cpus=0,memdev=memory0"
 machine="$machine -numa node,nodeid=1,cpus=1,memdev=memory1"
 
@@ -63,6 +64,9 @@ scale)
 	;;
 *)
 	cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
+	cmdline="$cmdline memmap=1040M!0x17f000000"
+	# It has no disk, but memory that it can share.
+	machine="$machine -device nvme,serial=hmm_mirror,cmb_size_mb=16"
 	;;
 esac
 
@@ -77,9 +81,9 @@ qemu()
 {
 	# shellcheck disable=SC2086 # $machine is a list of words
 	exec timeout --foreground -k 10 "$time_limit" qemu-system-x86_64 \
-		-machine q35 -accel "$accel" -cpu max -m 4G \
+		-machine q35 -accel "$accel" -cpu max -m 5G \
 		-object memory-backend-ram,id=memory0,size=2G \
-		-object memory-backend-ram,id=memory1,size=2G \
+		-object memory-backend-ram,id=memory1,size=3G \
 		$machine \
 		-nodefaults -no-reboot -display none \
 		-chardev file,id=console,path="$log/console.log" \

@@ -17,7 +17,7 @@ lock_tree "$0" "$@"
 build_dir=$top_dir/build
 
 # A guest has two processors but most of the time work for one, and now and then it
-# waits; and 4 GiB of memory.
+# waits; and 5 GiB of memory.
 default_jobs()
 {
 	awk -v processors="$(nproc)" '/^MemAvailable:/ {
