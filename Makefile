@@ -10,7 +10,7 @@ QEMU := selftests/qemu
 .PHONY: takeover rdma
 .PHONY: install install_modules install_tools install_headers sign_modules
 .PHONY: uninstall install_dkms uninstall_dkms
-.PHONY: run check bench shell style clean
+.PHONY: run check bench compare shell style clean
 
 all: build_modules build_tools
 	@echo
@@ -46,6 +46,7 @@ help:
 	@echo "                        ARGS='-t <name>' options for each program"
 	@echo "  make bench            instructions per page, beside the kernel's own"
 	@echo "                        functions; rewrites docs/benchmarks/"
+	@echo "  make compare          mm/hmm.c and hmm_mirror side by side, measured"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
 	@echo "  make modules          build the modules, and hmmctl, only"
 	@echo
@@ -225,6 +226,9 @@ check:
 
 bench:
 	@$(QEMU)/run.sh bench $(KERNEL)
+
+compare:
+	@selftests/compare/run.sh $(KERNEL)
 
 style:
 	@selftests/style.sh
