@@ -10,7 +10,7 @@ QEMU := selftests/qemu
 .PHONY: takeover rdma
 .PHONY: install install_modules install_tools install_headers sign_modules
 .PHONY: uninstall install_dkms uninstall_dkms
-.PHONY: run check bench compare shell style clean
+.PHONY: run check bench compare mutations shell style clean
 
 all: build_modules build_tools
 	@echo
@@ -47,6 +47,7 @@ help:
 	@echo "  make bench            instructions per page, beside the kernel's own"
 	@echo "                        functions; rewrites docs/benchmarks/"
 	@echo "  make compare          mm/hmm.c and hmm_mirror side by side, measured"
+	@echo "  make mutations        plant bugs in hmm_mirror: does the test find them?"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
 	@echo "  make modules          build the modules, and hmmctl, only"
 	@echo
@@ -229,6 +230,9 @@ bench:
 
 compare:
 	@selftests/compare/run.sh $(KERNEL)
+
+mutations:
+	@selftests/mutations/run.sh $(KERNEL)
 
 style:
 	@selftests/style.sh
