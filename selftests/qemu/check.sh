@@ -21,7 +21,7 @@ build_dir=$top_dir/build
 default_jobs()
 {
 	awk -v processors="$(nproc)" '/^MemAvailable:/ {
-		fit = int($2 / (5 * 1024 * 1024))
+		fit = int($2 / (6 * 1024 * 1024))
 		wanted = int(processors * 3 / 2)
 		jobs = wanted < fit ? wanted : fit
 		print (jobs < 1 ? 1 : (jobs > 4 ? 4 : jobs))
