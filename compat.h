@@ -230,7 +230,7 @@ static inline bool compat_pud_has_page(struct vm_area_struct *vma, pud_t pud)
  * What an entry's bits mean, to recognise without decoding it one that says the
  * same as another, of another page: it differs from that in COMPAT_PTE_PFN_MASK
  * and in compat_pte_hints() only, the latter being bits below PAGE_SHIFT. The
- * entry of the next page frame is PAGE_SIZE greater.
+ * entry of the next page frame is PAGE_SIZE greater, if compat_entry_valid().
  *
  * Nothing of it holds where compat_pte_format_known() is false.
  */
@@ -241,6 +241,15 @@ static inline bool compat_pte_format_known(void)
 {
 	/* The entries of a Xen PV guest have the machine's page frames. */
 	return !cpu_feature_enabled(X86_FEATURE_XENPV);
+}
+
+/*
+ * What the kernel calls present may have been made invalid for a moment, by
+ * pmdp_invalidate(); then its page frame is stored inverted.
+ */
+static inline bool compat_entry_valid(unsigned long entry)
+{
+	return entry & _PAGE_PRESENT;
 }
 
 /* Dirty but not writable means something: a shadow stack. */
@@ -254,6 +263,11 @@ static inline unsigned long compat_pte_hints(unsigned long pte)
 #define COMPAT_PTE_PFN_MASK	0UL
 
 static inline bool compat_pte_format_known(void)
+{
+	return false;
+}
+
+static inline bool compat_entry_valid(unsigned long entry)
 {
 	return false;
 }

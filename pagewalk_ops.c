@@ -29,7 +29,7 @@
 /* How many pages a walk looks at before it lets its caller reschedule. */
 #define WALK_BUDGET	65536
 
-/* Returned by walk_pmd(): the entry is not any more what it was, read it again. */
+/* For an entry of a table of PMDs: it is not any more what it was, read it again. */
 #define LOOK_AGAIN	(-EAGAIN)
 
 /*
@@ -561,7 +561,7 @@ static void know_pte(struct known_entry *known,
 	known->bits = compat_pte_bits(pte);
 	known->free = 0;
 	if (!pte_present(pte) || !(known->leaf.flags & HMM_MIRROR_PFN_VALID) ||
-	    !compat_pte_format_known())
+	    !compat_pte_format_known() || !compat_entry_valid(known->bits))
 		return;
 	known->free = compat_pte_hints(known->bits);
 	/* Another entry with the zero page's bits may have no page at all. */
@@ -843,6 +843,7 @@ static int walk_swap_pmd(struct hmm_mirror_walk *walk, pmd_t *pmdp,
 {
 	struct leaf leaf;
 	pmd_t pmd;
+	int err;
 
 	/* A device whose page the entry names must not go away meanwhile. */
 	rcu_read_lock();
@@ -852,8 +853,9 @@ static int walk_swap_pmd(struct hmm_mirror_walk *walk, pmd_t *pmdp,
 		return LOOK_AGAIN;
 	}
 	leaf = pmd_swap_leaf(walk, pmd, addr);
+	err = serve_leaf(walk, addr, end, leaf);
 	rcu_read_unlock();
-	return serve_leaf(walk, addr, end, leaf);
+	return err;
 }
 
 /*
@@ -866,11 +868,15 @@ static unsigned long more_huge_pmds(const struct known_entry *known,
 {
 	const unsigned long mask = ~known->free | COMPAT_PTE_PFN_MASK;
 	unsigned long pfn = ALIGN_DOWN(known->leaf.pfn, PMD_SIZE >> PAGE_SHIFT);
-	const int node = pfn_to_nid(pfn);
 	unsigned long bits = known->bits;
 	unsigned long nr = 0;
+	int node;
 
-	while (known->free && end - *next >= PMD_SIZE) {
+	/* Then the first one may have no page to ask for its node. */
+	if (!known->free)
+		return 0;
+	node = pfn_to_nid(pfn);
+	while (end - *next >= PMD_SIZE) {
 		bits += PMD_SIZE;
 		pfn += PMD_SIZE >> PAGE_SHIFT;
 		if (((compat_pmd_bits(READ_ONCE(pmdp[nr + 1])) ^ bits) & mask) ||
@@ -911,7 +917,7 @@ static int walk_huge_pmds(struct hmm_mirror_walk *walk,
 	}
 
 	if ((known.leaf.flags & HMM_MIRROR_PFN_VALID) &&
-	    compat_pte_format_known())
+	    compat_pte_format_known() && compat_entry_valid(known.bits))
 		known.free = (COMPAT_PTE_PFN_MASK & PMD_MASK) |
 			     compat_pte_hints(known.bits);
 	for (;;) {
@@ -922,7 +928,7 @@ static int walk_huge_pmds(struct hmm_mirror_walk *walk,
 		err = answer(walk, *addr, next, &known.leaf);
 		nr++;
 		*addr = next;
-		if (err || next == end || !known.free || nr >= walk->budget)
+		if (err || next == end || !known.free || (long)nr >= walk->budget)
 			break;
 		bits = compat_pmd_bits(compat_pmdp_get(pmdp + nr));
 		if (!same_kind(&known, bits))
@@ -936,6 +942,20 @@ static int walk_huge_pmds(struct hmm_mirror_walk *walk,
 	walk->range->nr_slots += nr;
 	walk->budget -= nr;
 	return err ?: walk->budget <= 0 ? STOP_WALK : 0;
+}
+
+static int walk_pmd_leaf(struct hmm_mirror_walk *walk,
+			 struct vm_area_struct *vma, pmd_t *pmdp, pmd_t pmd,
+			 unsigned long *addr, unsigned long end)
+{
+	int err = LOOK_AGAIN;
+
+	/* As in walk_swap_pmd(): DAX memory can go away. */
+	rcu_read_lock();
+	if (compat_pmd_bits(compat_pmdp_get(pmdp)) == compat_pmd_bits(pmd))
+		err = walk_huge_pmds(walk, vma, pmdp, pmd, addr, end);
+	rcu_read_unlock();
+	return err;
 }
 
 static int walk_pmd_table(struct hmm_mirror_walk *walk,
@@ -994,7 +1014,7 @@ static int walk_pmds(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 			err = walk_swap_pmd(walk, pmdp, addr, next);
 		} else if (compat_pmd_leaf(pmd)) {
 			next = addr;
-			err = walk_huge_pmds(walk, vma, pmdp, pmd, &next, end);
+			err = walk_pmd_leaf(walk, vma, pmdp, pmd, &next, end);
 		} else if (pmd_bad(pmd)) {
 			err = serve_absent(walk, addr, next,
 					   HMM_MIRROR_ENTRY_BAD);
@@ -1010,6 +1030,32 @@ static int walk_pmds(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 	return 0;
 }
 
+static int walk_pud_leaf(struct hmm_mirror_walk *walk,
+			 struct vm_area_struct *vma, pud_t *pudp,
+			 unsigned long addr, unsigned long end)
+{
+	unsigned long offset = (addr & ~PUD_MASK) >> PAGE_SHIFT;
+	struct leaf leaf;
+	pud_t pud;
+	int err;
+
+	/* Read once more, because now what it maps cannot go away. */
+	rcu_read_lock();
+	pud = compat_pudp_get(pudp);
+	if (!pud_present(pud) || !compat_pud_leaf(pud))
+		/* Somebody has taken it away: as stale as any answer. */
+		leaf = absent_leaf(HMM_MIRROR_ENTRY_NONE);
+	else if (!compat_pud_has_page(vma, pud))
+		leaf = absent_leaf(HMM_MIRROR_ENTRY_SPECIAL);
+	else
+		leaf = present_leaf(walk, HMM_MIRROR_ENTRY_PRESENT,
+				    pud_pfn(pud) + offset, pud_write(pud),
+				    PUD_SHIFT - PAGE_SHIFT);
+	err = serve_leaf(walk, addr, end, leaf);
+	rcu_read_unlock();
+	return err;
+}
+
 /*
  * Everything below one entry of a table of PUDs. It is read once: if it is a table
  * it stays that one for as long as mmap_lock is held, because only what unmaps all
@@ -1019,7 +1065,6 @@ static int walk_pud(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 		    pud_t *pudp, unsigned long addr, unsigned long end)
 {
 	pud_t pud = compat_pudp_get(pudp);
-	unsigned long offset = (addr & ~PUD_MASK) >> PAGE_SHIFT;
 
 	if (pud_none(pud))
 		return serve_absent(walk, addr, end, HMM_MIRROR_ENTRY_NONE);
@@ -1032,12 +1077,7 @@ static int walk_pud(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 		/* Not of the copy: where PMDs are folded, it is the PMD. */
 		return walk_pmds(walk, vma, pmd_offset(pudp, addr), addr, end);
 	}
-	if (!compat_pud_has_page(vma, pud))
-		return serve_absent(walk, addr, end, HMM_MIRROR_ENTRY_SPECIAL);
-	return serve_leaf(walk, addr, end,
-			  present_leaf(walk, HMM_MIRROR_ENTRY_PRESENT,
-				       pud_pfn(pud) + offset, pud_write(pud),
-				       PUD_SHIFT - PAGE_SHIFT));
+	return walk_pud_leaf(walk, vma, pudp, addr, end);
 }
 
 /* The walker neither splits what is a leaf nor goes on below. */

@@ -125,6 +125,7 @@ enum allowed {
 	GUARD_ERROR,
 	HWPOISON_ERROR,
 	DEVICE_PMD_NOT_ERROR,
+	DEVICE_PMD_OFFSET,
 	/* In requests. */
 	SECRETMEM_REFUSED,
 	SHADOW_STACK_REFUSED,
@@ -144,6 +145,7 @@ static const char * const allowed_names[NR_ALLOWED] = {
 	[GUARD_ERROR] = "pages: guard marker is ERROR, kernel 0",
 	[HWPOISON_ERROR] = "pages: failed memory is ERROR, kernel 0",
 	[DEVICE_PMD_NOT_ERROR] = "pages: another's huge device page is 0, kernel ERROR",
+	[DEVICE_PMD_OFFSET] = "pages: huge device page from its middle on, kernel names its first",
 	[SECRETMEM_REFUSED] = "requests: memfd_secret() is EFAULT, kernel maps it",
 	[SHADOW_STACK_REFUSED] = "requests: shadow stack for writing is EPERM, kernel maps it",
 	[HWPOISON_ERRNO] = "requests: failed memory is EHWPOISON, kernel EFAULT",
@@ -1403,6 +1405,19 @@ static uint64_t normal(uint64_t word)
 	return normal_word & ERROR;
 }
 
+/*
+ * Where a range begins within a huge page of device memory the kernel (since v6.19)
+ * answers as if it began with it: a page of the same huge page, but an earlier one.
+ */
+static bool is_earlier_in_block(uint64_t theirs, uint64_t ours)
+{
+	const uint64_t block = DIFFERENTIAL_PFN_MASK & ~(pages_per_pmd() - 1);
+	const uint64_t offset = DIFFERENTIAL_PFN_MASK & ~block;
+
+	return !((theirs ^ ours) & ~offset) &&
+	       (theirs & offset) < (ours & offset);
+}
+
 /* Whether @ours may be said of a page of which the kernel says @theirs. */
 static bool same_or_allowed(long page, uint64_t theirs, uint64_t ours)
 {
@@ -1436,6 +1451,10 @@ static bool same_or_allowed(long page, uint64_t theirs, uint64_t ours)
 	if ((kind == THP_DEVICE_OTHER || kind == THP_DEVICE_OWN) &&
 	    theirs == ERROR && !ours) {
 		count_allowed(DEVICE_PMD_NOT_ERROR);
+		return true;
+	}
+	if (kind == THP_DEVICE_OWN && is_earlier_in_block(theirs, ours)) {
+		count_allowed(DEVICE_PMD_OFFSET);
 		return true;
 	}
 	return false;

@@ -15,6 +15,8 @@
 #include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/instruction_pointer.h>
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 
@@ -170,8 +172,11 @@ int takeover_range_fault_unlocked_timeout(struct hmm_range *range,
 		return -EINVAL;
 	}
 	begin(range, &ours);
+	timeout = min_t(unsigned long, timeout, MAX_JIFFY_OFFSET);
 	do {
 		err = hmm_mirror_range_fault_unlocked(&ours, timeout);
+		/* More for the next, which may need more than this to get anywhere. */
+		timeout = min_t(unsigned long, 2 * timeout, MAX_JIFFY_OFFSET);
 		nr_faults += ours.nr_faults;
 		invalidated = ours.nr_restarts ||
 			mmu_interval_check_retry(ours.notifier,
