@@ -1719,12 +1719,14 @@ static bool shares_fate(long page)
 
 /*
  * A marker is first made a page, which is protected; a device page shared with a
- * child is brought back, and still shared.
+ * child is brought back, and still shared; a huge one for which there is no huge page
+ * in memory is first split.
  */
 static bool is_made_in_two_steps(long page)
 {
 	return kind_at(page) == UFFD_WP_MARKER ||
-	       kind_at(page) == DEVICE_FORKED;
+	       kind_at(page) == DEVICE_FORKED ||
+	       kind_at(page) == THP_DEVICE_OTHER;
 }
 
 /* What serving the request should have left alone, it left alone. */
