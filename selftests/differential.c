@@ -1726,6 +1726,7 @@ static bool is_made_in_two_steps(long page)
 {
 	return kind_at(page) == UFFD_WP_MARKER ||
 	       kind_at(page) == DEVICE_FORKED ||
+	       kind_at(page) == THP_DEVICE_OWN ||
 	       kind_at(page) == THP_DEVICE_OTHER;
 }
 
