@@ -8,7 +8,6 @@
  * on success (7d082987e5 "pfns always set"); range_fault.h sees to that.
  */
 #include <linux/io_uring.h>
-#include <linux/mempolicy.h>
 #include <pthread.h>
 
 #include "range_fault.h"
@@ -1283,16 +1282,6 @@ FIXTURE_TEARDOWN(numa_hint)
 	close(self->fd);
 }
 
-/* From now on memory of this process comes from @node only; -1: from anywhere. */
-static bool allocate_from(int node)
-{
-	unsigned long nodes = node < 0 ? 0 : 1UL << node;
-
-	return !syscall(__NR_set_mempolicy, node < 0 ? MPOL_DEFAULT : MPOL_BIND,
-			node < 0 ? NULL : &nodes,
-			node < 0 ? 0 : 8 * sizeof(nodes));
-}
-
 /*
  * Has the kernel make the pages PROT_NONE. They are on node 1 and this, the only
  * thread, on node 0: a page on the right node would be left alone. pagemap does
@@ -1385,7 +1374,8 @@ TEST_F_TIMEOUT(numa_hint, huge_page, 300)
 	write_text("/proc/sys/vm/compact_memory", "1");
 	ASSERT_TRUE(allocate_from(1));
 	start = map_huge(4);
-	ASSERT_NE(NULL, start);
+	if (!start)
+		SKIP(return, "node 1 has no four huge pages left, even compacted");
 	ASSERT_TRUE(allocate_from(-1));
 	if (ask(_metadata, self->fd, RANGE_FAULT_TEST_KERNEL, start, 1,
 		SNAPSHOT) == EOPNOTSUPP)

@@ -8,6 +8,7 @@
 #define MEMORY_H
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -347,6 +348,16 @@ static inline bool have_huge_pages(void)
 		text[0] = '\0';
 	fclose(file);
 	return text[0] && !strstr(text, "[never]");
+}
+
+/* From now on memory of this process comes from @node only; -1: from anywhere. */
+static inline bool allocate_from(int node)
+{
+	unsigned long nodes = node < 0 ? 0 : 1UL << node;
+
+	return !syscall(__NR_set_mempolicy, node < 0 ? MPOL_DEFAULT : MPOL_BIND,
+			node < 0 ? NULL : &nodes,
+			node < 0 ? 0 : 8 * sizeof(nodes));
 }
 
 #endif /* MEMORY_H */
