@@ -63,8 +63,8 @@ help:
 	@echo "                        $$($(QEMU)/kernel_names.sh --cache)"
 	@echo "  HMM_MIRROR_ACCEL=kvm  use KVM; without it QEMU emulates (tcg)"
 	@echo "  HMM_MIRROR_TIME_LIMIT seconds until a virtual machine is given up"
-	@echo "  HMM_MIRROR_JOBS       how many kernels are tested at a time (default: three"
-	@echo "                        for two processors, if there is memory, up to 4)"
+	@echo "  HMM_MIRROR_JOBS       how many kernels are tested at a time (default: as many"
+	@echo "                        as there are processors, and memory for, up to 4)"
 
 # --- Building for one kernel: KDIR says which, OUT where ---------------------
 

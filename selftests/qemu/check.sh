@@ -16,14 +16,12 @@ lock_tree "$0" "$@"
 
 build_dir=$top_dir/build
 
-# A guest has two processors but most of the time work for one, and now and then it
-# waits; and 5 GiB of memory.
+# A guest has two processors but most of the time work for one, and 5 GiB of memory.
 default_jobs()
 {
 	awk -v processors="$(nproc)" '/^MemAvailable:/ {
 		fit = int($2 / (6 * 1024 * 1024))
-		wanted = int(processors * 3 / 2)
-		jobs = wanted < fit ? wanted : fit
+		jobs = processors < fit ? processors : fit
 		print (jobs < 1 ? 1 : (jobs > 4 ? 4 : jobs))
 	}' /proc/meminfo
 }
