@@ -1028,15 +1028,45 @@ static void destroy_layout(void)
 	layout.nr = 0;
 }
 
+static void swap_kinds(enum kind *one, enum kind *other)
+{
+	enum kind kind = *one;
+
+	*one = *other;
+	*other = kind;
+}
+
 static void shuffle(enum kind *order, size_t nr)
 {
-	for (; nr > 1; nr--) {
-		size_t other = below(nr);
-		enum kind kind = order[nr - 1];
+	for (; nr > 1; nr--)
+		swap_kinds(&order[nr - 1], &order[below(nr)]);
+}
 
-		order[nr - 1] = order[other];
-		order[other] = kind;
+static size_t index_of(const enum kind *order, size_t nr, enum kind kind)
+{
+	size_t i;
+
+	for (i = 0; i < nr && order[i] != kind; i++)
+		;
+	return i;
+}
+
+/*
+ * A huge page comes right behind the block with nothing in it: they become one
+ * mapping, in which a walk meets an empty entry of a table of PMDs and then one
+ * that is not.
+ */
+static void put_behind_hole(enum kind *order, size_t nr)
+{
+	size_t hole = index_of(order, nr, THP_HOLE);
+
+	if (hole == nr || index_of(order, nr, THP) == nr)
+		return;
+	if (hole + 1 == nr) {
+		swap_kinds(&order[0], &order[hole]);
+		hole = 0;
 	}
+	swap_kinds(&order[hole + 1], &order[index_of(order, nr, THP)]);
 }
 
 /*
@@ -1083,6 +1113,7 @@ static void build_layout(uint64_t seed, uint64_t number)
 			order[nr++] = i;
 	}
 	shuffle(order, nr);
+	put_behind_hole(order, nr);
 	for (pass = 0; pass < 2; pass++) {
 		for (i = 0; i < nr && blocks < NR_BLOCKS; i++) {
 			if ((kinds[order[i]].rare > 1) == !pass)
