@@ -121,10 +121,13 @@ static inline unsigned int capacity_of(const struct request *request)
 	       request->npages : RANGE_FAULT_TEST_MAX_EXTENTS;
 }
 
-/* As process_faults(), without taking any. */
+/*
+ * As process_faults(), without taking any: after fork() the page of the stack that
+ * the answer goes to may be the child's, too, and the fault would come after the count.
+ */
 static inline unsigned long charged_faults(void)
 {
-	struct rusage usage;
+	struct rusage usage = {};
 
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt + usage.ru_majflt;
