@@ -13,11 +13,16 @@ kernel=${1:-$(default_kernel)}
 out=$top_dir/build/$kernel
 jobs=$(nproc)
 
-"$qemu_dir/packages.sh" gcc libc6-dev make
+"$qemu_dir/packages.sh" ccache gcc libc6-dev make
 location=$("$qemu_dir/fetch_kernel.sh" "$kernel")
 eval "$location"
 : "${kernel_release:?}" "${kernel_build:?}"
 source_dir=$("$qemu_dir/fetch_source.sh")
+
+# The test programs are the same for all kernels, and for the next clone of this tree:
+# what has been compiled before is taken from the cache, its warnings included.
+export PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$cache_dir/ccache" CCACHE_MAXSIZE=1G
+export CCACHE_BASEDIR="$top_dir" CCACHE_NOHASHDIR=1
 
 # Parts of another make's command line must not get in the way.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES KBUILD_EXTRA_SYMBOLS

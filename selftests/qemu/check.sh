@@ -56,13 +56,13 @@ mkdir -p "$build_dir/tap"
 set --
 if [ -z "${TESTS:-}${ARGS:-}" ]; then
 	say "style checks"
-	"$qemu_dir/../style.sh" | tee "$build_dir/tap/style.tap" |
-		sed -n '/^not ok /s/^/   /p'
+	"$qemu_dir/../style.sh" >"$build_dir/tap/style.tap" &
 	set -- "$qemu_dir"/t/*.t "$build_dir/tap/style.tap"
 fi
 # shellcheck disable=SC2086 # a list of words
 longest_first $kernels |
 	xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" "$qemu_dir/check_kernel.sh"
+wait
 for kernel in $kernels; do
 	set -- "$@" "$build_dir/$kernel"/tap/*.tap
 done
