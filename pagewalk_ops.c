@@ -770,6 +770,41 @@ static unsigned long serve_unasked(struct hmm_mirror_walk *walk,
 	return alike;
 }
 
+/*
+ * Behind the first page that must be faulted nothing is answered any more: what is
+ * there is passed over, what is not is noted. One request is for all of the @nr pages
+ * from @addr on. Ends at an entry that is neither empty nor, if that is good enough,
+ * of the kind of @known. Returns how many it were.
+ */
+static unsigned long look_ahead(struct hmm_mirror_walk *walk, const pte_t *ptep,
+				unsigned long addr, unsigned long nr,
+				const struct known_entry *known, int *err)
+{
+	static const struct known_entry none;
+	const unsigned long request = walk->range->default_flags;
+	const bool write = write_requested(request);
+	const unsigned long pass = request_met(request, known->leaf.flags) ?
+				   known->free : 0;
+	unsigned long i = 0;
+
+	while (i < nr && !*err) {
+		unsigned long bits = compat_pte_bits(READ_ONCE(ptep[i]));
+		unsigned long alike = 1;
+
+		if (!bits) {
+			alike = leaf_entries(ptep + i, nr - i, &none);
+			*err = want_fault(walk, addr,
+					  addr + (alike << PAGE_SHIFT), write,
+					  &none.leaf);
+		} else if (!pass || ((bits ^ known->bits) & ~pass)) {
+			break;
+		}
+		addr += alike << PAGE_SHIFT;
+		i += alike;
+	}
+	return i;
+}
+
 static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 		     pte_t *ptep, unsigned long addr, unsigned long end)
 {
@@ -811,8 +846,11 @@ static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 		} else if (!bits && !request && slot_requests) {
 			alike = serve_unasked(walk, ptep + i, addr, left, &err);
 		} else if (walk->nr_runs) {
-			/* Looking ahead. */
 			alike = 1;
+			if (!slot_requests)
+				alike += look_ahead(walk, ptep + i + 1,
+						    addr + PAGE_SIZE, left - 1,
+						    &known, &err);
 		} else if (walk->extents && !slot_requests && known.free &&
 			   bits) {
 			alike = emit_entry_extents(walk, ptep + i, addr, left,
