@@ -120,7 +120,7 @@ takeover: all
 	@echo "       $(OUT)/src/takeover/hmm_takeover.ko"
 
 build_tools:
-	+$(MAKE) -C tools O=$(OUT)/tools LDFLAGS=$(TOOLS_LDFLAGS)
+	+$(MAKE) -C tools O=$(OUT)/tools
 
 # Asks the compiler again, with the flags of the module that the probe is for. In a
 # copy of its own: kbuild thinks that there is nothing else.

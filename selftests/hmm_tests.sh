@@ -7,15 +7,14 @@
 
 # shellcheck disable=SC3040 # it is busybox that runs this
 set -o pipefail
+# shellcheck source=guest/functions.sh
+. /guest/functions.sh
+
 program=/guest/hmm-tests
 output=/tmp/hmm_tests.tap
 thp=/sys/kernel/mm/transparent_hugepage/enabled
 
-if [ ! -x $program ]; then
-	echo "TAP version 13"
-	echo "1..0 # SKIP this kernel has no device-private memory"
-	exit 4
-fi
+[ -x $program ] || skip "this kernel has no device-private memory"
 
 # One test is a benchmark that has two minutes of real time. KASAN alone makes that
 # too short, on a machine that is emulated.

@@ -10,19 +10,14 @@
 # only: that driver maps its coherent memory once more when all of it has been given
 # out, at which the kernel complains. Other arguments are options of hmm-tests.
 
+# shellcheck source=guest/functions.sh
+. /guest/functions.sh
+
 program=/guest/hmm-tests
-livepatch=/sys/kernel/livepatch/hmm_takeover
 callers=/sys/kernel/debug/hmm_takeover/callers
 khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 coherent=$(sed -n 's/^dmirror.ko //p' /modules/project)
 failed=0
-
-skip()
-{
-	echo "TAP version 13"
-	echo "1..0 # SKIP $1"
-	exit 4
-}
 
 [ -x $program ] || skip "this kernel has no device-private memory"
 [ -e /modules/test_hmm.ko ] || skip "this kernel has no test_hmm"
@@ -53,30 +48,6 @@ case ${1:-} in
 	;;
 esac
 
-# wait_for COMMAND...: until it succeeds, for as long as a transition may take
-wait_for()
-{
-	tries=1000
-	until "$@" 2>/dev/null; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || return 1
-		usleep 100000
-	done
-}
-
-# shellcheck disable=SC2317 # wait_for calls it
-is_active()
-{
-	grep -qx 1 "$livepatch/enabled" && grep -qx 0 "$livepatch/transition"
-}
-
-# processors ONLINE: takes all but one away, or brings them back. A kernel that is
-# patched while it runs is more than QEMU's emulator can do with two, see takeover.c.
-processors()
-{
-	echo "$1" >/sys/devices/system/cpu/cpu1/online
-}
-
 # run FILE OPTION...: hmm-tests with the kernel's driver
 run()
 {
@@ -100,16 +71,10 @@ pause=$(cat $khugepaged)
 echo 4294967295 >$khugepaged
 rmmod dmirror
 run /tmp/without "$@" || failed=1
-processors 0
-insmod /modules/hmm_takeover.ko || failed=1
-wait_for is_active || failed=1
-processors 1
+take_over || failed=1
 run /tmp/with "$@" || failed=1
 called=$(sed -n 's/^test_hmm //p' $callers)
-processors 0
-echo 0 >$livepatch/enabled
-wait_for rmmod hmm_takeover || failed=1
-processors 1
+give_back || failed=1
 # shellcheck disable=SC2086 # a list of words
 insmod /modules/dmirror.ko $coherent || failed=1
 echo "$pause" >$khugepaged

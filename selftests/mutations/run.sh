@@ -64,7 +64,8 @@ for name in $names; do
 	say "planting ${name%:*}"
 	build_mutant "${name%:*}" "${name#*:}"
 done
-cp "$out/tests/differential" "$mutants/guest/tests/"
+"$qemu_dir/build_programs.sh"
+cp "$programs_dir/tests/differential" "$mutants/guest/tests/"
 cp "$mutations_dir/guest.sh" "$mutants/guest/guest/demo.sh"
 
 "$qemu_dir/make_initramfs.sh" "$out" demo "$mutants/guest"

@@ -7,6 +7,9 @@
 : "${qemu_dir:?}"
 top_dir=$(cd "$qemu_dir/../.." && pwd)
 cache_dir=${HMM_MIRROR_CACHE:-${XDG_CACHE_HOME:-${HOME:-$top_dir/build}/.cache}/hmm_mirror}
+# By build_programs.sh
+# shellcheck disable=SC2034 # for those that source this
+programs_dir=$top_dir/build/programs
 export LC_ALL=C
 
 # Progress goes to stderr: the stdout of most scripts here is their result.

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # make_initramfs.sh OUT MODE [DIRECTORY...]: writes OUT/initramfs.cpio, the whole
-# file system of the guest, from what build.sh left in OUT. MODE is what the
-# guest does: check, demo, rdma, shell, or count and scale for the two parts of the
-# benchmark. The DIRECTORYs' contents are put on top.
+# file system of the guest, from what build.sh left in OUT, and the programs, which it
+# builds. MODE is what the guest does: check, demo, rdma, shell, or count and scale for
+# the two parts of the benchmark. The DIRECTORYs' contents are put on top.
 #
 # From the environment: what fetch_kernel.sh printed, and for "check"
 #	TESTS	which programs, as full names, or globs that match part of a name;
@@ -57,7 +57,7 @@ add_module()
 matches()
 {
 	[ "$1" != "$2" ] || return 0
-	[ ! -e "$out/tests/$2" ] || return 1
+	[ ! -e "$programs_dir/tests/$2" ] || return 1
 	# shellcheck disable=SC2254 # it is a pattern
 	case $1 in
 	*$2*) return 0 ;;
@@ -85,6 +85,7 @@ is_wanted()
 )
 
 "$qemu_dir/packages.sh" cpio kmod xz-utils zstd
+"$qemu_dir/build_programs.sh"
 busybox=$("$qemu_dir/fetch_package.sh" busybox-static)/bin/busybox
 
 rm -rf "$root"
@@ -93,7 +94,8 @@ mkdir -p "$root/bin" "$root/modules" "$root/tests" "$root/guest"
 cp "$busybox" "$root/bin/busybox"
 ln -s busybox "$root/bin/sh"
 cp "$qemu_dir/guest/init" "$root/init"
-cp "$out/tools/hmmctl" "$root/bin/hmmctl"
+cp "$qemu_dir/guest/functions.sh" "$root/guest/functions.sh"
+cp "$programs_dir/hmmctl" "$root/bin/hmmctl"
 
 lists=$qemu_dir/guest/modules
 [ ! -e "$lists.$mode" ] || lists="$lists $lists.$mode"
@@ -118,12 +120,12 @@ done
 : >"$root/guest/tests"
 case $mode in
 demo | rdma) ;;
-count | scale) cp "$out/tests/bench" "$root/bin/bench" ;;
+count | scale) cp "$programs_dir/tests/bench" "$root/bin/bench" ;;
 *)
 	for name in $(make -s -C "$top_dir/selftests" list); do
-		is_wanted "$name" || continue
-		cp "$out/tests/$name" "$root/tests/$name"
-		printf '%s\n' "$name" >>"$root/guest/tests"
+		# Some run others.
+		cp "$programs_dir/tests/$name" "$root/tests/$name"
+		! is_wanted "$name" || printf '%s\n' "$name" >>"$root/guest/tests"
 	done
 	;;
 esac

@@ -7,8 +7,10 @@
 # there is paged out, unmapped and mapped again all the time (rdma_churn.c). The
 # exit status says if all has ended well, with the right data.
 
+# shellcheck source=guest/functions.sh
+. /guest/functions.sh
+
 failed=0
-livepatch=/sys/kernel/livepatch/hmm_takeover
 callers=/sys/kernel/debug/hmm_takeover/callers
 cgroup=/tmp/cgroup
 events=/sys/kernel/tracing/kprobe_events
@@ -26,22 +28,6 @@ RUN_LIMIT=300
 must()
 {
 	"$@" || { echo "FAILED: $*"; exit 1; }
-}
-
-wait_for()
-{
-	tries=1000
-	until "$@" 2>/dev/null; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || return 1
-		usleep 100000
-	done
-}
-
-# shellcheck disable=SC2317 # wait_for calls it
-is_active()
-{
-	grep -qx 1 "$livepatch/enabled" && grep -qx 0 "$livepatch/transition"
 }
 
 # Packets that a host sends to itself come back over its loop-back, whatever the
@@ -172,20 +158,12 @@ set_up
 echo "$(uname -r), $device over veth0, messages of $((SIZE >> 20)) MiB, $((LIMIT >> 20)) MiB of memory for each program"
 run_all undisturbed
 run_all kernel
-# A kernel that is patched while it runs is more than QEMU's emulator can do with two
-# processors, see selftests/takeover.c.
-processor=/sys/devices/system/cpu/cpu1/online
-echo 0 >$processor
-must insmod /modules/hmm_takeover.ko
-wait_for is_active || { echo "FAILED: not taken over"; exit 1; }
-echo 1 >$processor
+take_over || { echo "FAILED: not taken over"; exit 1; }
 run_all hmm_mirror
 hmmctl info | grep takeover
 hmmctl stats | sed -n '/taken over/,$p'
 grep -q 'calls [1-9]' $callers || { echo "FAILED: nothing was taken over"; failed=1; }
-echo 0 >$processor
-echo 0 >"$livepatch/enabled"
-wait_for rmmod hmm_takeover || failed=1
+give_back || failed=1
 
 echo
 sort -s -t '|' -k 1,1 $table | awk -F '|' '
