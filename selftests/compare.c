@@ -179,17 +179,17 @@ TEST_F(compare, c1_secretmem)
 TEST_F(compare, c2_shadow_stack)
 {
 	const char *what = "shadow stack asked for writing";
-	long start = syscall(453 /* map_shadow_stack */, 0, self->page, 0);
+	void *start = map_shadow_stack(self->fd, 1);
 	int error[2], turn;
 
-	if (start < 0) {
-		cannot("C2", what, "no shadow stacks on this CPU or kernel");
-		SKIP(return, "no user shadow stacks on this CPU or kernel: %s",
+	if (!start) {
+		cannot("C2", what, "no shadow stacks");
+		SKIP(return, "no user shadow stacks on this kernel: %s",
 		     strerror(errno));
 	}
-	touch_page((void *)start);
+	touch_page(start);
 	for (turn = 0; turn < 2; turn++)
-		error[turn] = ASK(functions[turn], (void *)start, 1, WRITE);
+		error[turn] = ASK(functions[turn], start, 1, WRITE);
 	row("C2", what, "%s|%s", outcome(error[0]), outcome(error[1]));
 	EXPECT_EQ(EPERM, error[1]);
 }
@@ -377,6 +377,25 @@ TEST_F(compare, c10_sticky_bits)
 	row("C10", "snapshot into an array of garbage: words of 16 that keep some",
 	    "%zu|%zu", garbage[0], garbage[1]);
 	EXPECT_EQ(0, garbage[1]);
+}
+
+TEST_F(compare, c11_special_pmd)
+{
+	const char *what = "special PMD of a VM_MIXEDMAP mapping asked for";
+	int error[2], turn;
+	char *start;
+
+	for (turn = 0; turn < 2; turn++) {
+		start = map_special_pmd(self->fd);
+		if (!start && errno == EOPNOTSUPP) {
+			cannot("C11", what, "no such entries");
+			SKIP(return, "this kernel has no special entries for huge pages");
+		}
+		ASSERT_NE(NULL, start);
+		error[turn] = ASK(functions[turn], page_at(start, 5), 1, READ);
+	}
+	row("C11", what, "%s|%s", outcome(error[0]), outcome(error[1]));
+	EXPECT_EQ(EFAULT, error[1]);
 }
 
 TEST_F(compare, c12_arguments)
@@ -691,8 +710,6 @@ TEST_F(compare, not_measured)
 {
 	row("C8", "locks held while a hole of hugetlb is faulted in",
 	    "hugetlb_vma_lock, 6.12 to 7.2: a deadlock, not shown|none");
-	row("C11", "special PMD of a VM_MIXEDMAP mapping",
-	    "VALID in 7.x; no driver here has one|ERROR");
 	row("P5", "a walk whose answer is stale already",
 	    "goes on|goes on: faults are kept");
 	row("P7", "order of a large folio that is mapped page by page",

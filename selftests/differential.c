@@ -237,7 +237,7 @@ static struct {
 	int secret;
 	int uffd; /* -1 where there is none */
 	int uffd_poison;
-	int mixedmap;
+	int test_driver;
 	int mem;
 	int dmirror[2];
 	unsigned long device_pfn; /* a page of dmirror[0] */
@@ -518,6 +518,7 @@ static bool build_secretmem(const struct segment *segment)
 	return true;
 }
 
+/* Where the CPU has none, memory that says it is one. */
 static bool build_shadow_stack(const struct segment *segment)
 {
 	char *start = address_of(segment->first);
@@ -525,14 +526,17 @@ static bool build_shadow_stack(const struct segment *segment)
 	if (munmap(start, segment->npages * PAGE))
 		return false;
 	return syscall(453 /* map_shadow_stack */, start,
-		       segment->npages * PAGE, 0) == (long)start;
+		       segment->npages * PAGE, 0) == (long)start ||
+	       map_at(segment, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      resources.test_driver,
+		      RANGE_FAULT_TEST_MMAP_SHADOW_STACK * PAGE);
 }
 
 /* A page, and what has no struct page, in one mapping. */
 static bool build_mixedmap(const struct segment *segment)
 {
 	return map_at(segment, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      resources.mixedmap, 0);
+		      resources.test_driver, 0);
 }
 
 static bool build_pfnmap(const struct segment *segment)
@@ -2131,7 +2135,7 @@ static void open_resources(void)
 	resources.uffd = open_userfaultfd(UFFD_FEATURE_PAGEFAULT_FLAG_WP |
 					  UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	resources.uffd_poison = open_userfaultfd(UFFD_FEATURE_POISON);
-	resources.mixedmap = open(RANGE_FAULT_TEST_DEVICE, O_RDWR | O_CLOEXEC);
+	resources.test_driver = open(RANGE_FAULT_TEST_DEVICE, O_RDWR | O_CLOEXEC);
 	resources.mem = open("/dev/mem", O_RDONLY | O_CLOEXEC);
 	resources.dmirror[0] = open_dmirror(0);
 	resources.dmirror[1] = open_dmirror(1);

@@ -133,6 +133,33 @@ static inline unsigned long charged_faults(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
+/* Memory that is a shadow stack, or at least says so; @fd: RANGE_FAULT_TEST_DEVICE. */
+static inline void *map_shadow_stack(int fd, size_t npages)
+{
+	size_t length = npages * page_size();
+	long of_cpu = syscall(453 /* map_shadow_stack */, 0, length, 0);
+	void *start;
+
+	if (of_cpu >= 0)
+		return (void *)of_cpu;
+	start = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		     RANGE_FAULT_TEST_MMAP_SHADOW_STACK * page_size());
+	return start == MAP_FAILED ? NULL : start;
+}
+
+/* Room for one huge page of addresses that have no struct page. */
+static inline void *map_special_pmd(int fd)
+{
+	void *start = map_anonymous_aligned(pages_per_pmd(), pmd_size());
+
+	if (!start)
+		return NULL;
+	start = mmap(start, pmd_size(), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_FIXED, fd,
+		     RANGE_FAULT_TEST_MMAP_SPECIAL_PMD * page_size());
+	return start == MAP_FAILED ? NULL : start;
+}
+
 static inline void describe_word(__u64 word, char *text, size_t size)
 {
 	snprintf(text, size, "%s%s%s%s%s order %llu pfn %#llx",

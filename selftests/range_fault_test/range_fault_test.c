@@ -28,13 +28,13 @@
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 
 #include "../dmirror/owner.h"
 #include "hmm_mirror.h"
+#include "mappings.h"
 #include "range_fault_test.h"
 
 static_assert(sizeof(unsigned long) == sizeof(__u64));
@@ -942,47 +942,6 @@ static long test_ioctl(struct file *filp, unsigned int command,
 		return test_record(file, user_args);
 	}
 	return -ENOTTY;
-}
-
-/* A page frame that is not memory: one without a struct page, below 4 GiB. */
-static unsigned long test_special_pfn(void)
-{
-	unsigned long pfn = PHYS_PFN(SZ_4G);
-	unsigned long step = PHYS_PFN(SZ_64M);
-
-	while (pfn > step) {
-		pfn -= step;
-		if (!pfn_valid(pfn))
-			return pfn;
-	}
-	return 0;
-}
-
-static int test_mmap(struct file *filp, struct vm_area_struct *vma)
-{
-	unsigned long special_pfn = test_special_pfn();
-	struct page *page;
-	int ret;
-
-	/* A private mapping could be asked to copy a page that is none. */
-	if (vma_pages(vma) != RANGE_FAULT_TEST_MMAP_PAGES ||
-	    !(vma->vm_flags & VM_SHARED))
-		return -EINVAL;
-	if (!special_pfn)
-		return -ENXIO;
-
-	page = alloc_page(GFP_USER | __GFP_ZERO);
-	if (!page)
-		return -ENOMEM;
-	/* This makes the mapping VM_MIXEDMAP and takes a reference. */
-	ret = vm_insert_page(vma, vma->vm_start, page);
-	put_page(page);
-	if (ret)
-		return ret;
-	if (vmf_insert_pfn(vma, vma->vm_start + PAGE_SIZE, special_pfn) !=
-	    VM_FAULT_NOPAGE)
-		return -ENOMEM;
-	return 0;
 }
 
 static const struct file_operations test_fops = {

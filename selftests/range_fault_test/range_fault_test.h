@@ -259,10 +259,19 @@ struct range_fault_test_record {
 };
 
 /*
- * mmap() of the device, MAP_SHARED and exactly this long, gives a VM_MIXEDMAP
- * mapping: a page of memory, an address that has no struct page, and nothing.
+ * mmap() of the device, MAP_SHARED; the offset, in pages, says what it gives:
+ * MIXED: exactly so many pages of a VM_MIXEDMAP mapping: a page of memory, an address
+ *	that has no struct page, and nothing
+ * SHADOW_STACK: so many pages of memory or fewer, writable, that say they are a shadow
+ *	stack, with a CPU that has none too. EOPNOTSUPP: the kernel has none.
+ * SPECIAL_PMD: exactly one huge page of a VM_MIXEDMAP mapping of addresses that have no
+ *	struct page. EOPNOTSUPP: the kernel has no such entries.
  */
-#define RANGE_FAULT_TEST_MMAP_PAGES	3
+#define RANGE_FAULT_TEST_MMAP_MIXED		0
+#define RANGE_FAULT_TEST_MMAP_SHADOW_STACK	1
+#define RANGE_FAULT_TEST_MMAP_SPECIAL_PMD	2
+#define RANGE_FAULT_TEST_MMAP_PAGES		3
+#define RANGE_FAULT_TEST_SHADOW_STACK_PAGES	16
 
 #define RANGE_FAULT_TEST_IOCTL_TYPE	0xE2
 #define RANGE_FAULT_TEST_RANGE \

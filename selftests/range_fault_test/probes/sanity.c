@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Must compile on every kernel: if it does not, no other probe's "no" means
+ * anything. It includes all that the others do.
+ */
+#include <linux/mm.h>
+
+unsigned long probe(struct vm_area_struct *vma);
+unsigned long probe(struct vm_area_struct *vma)
+{
+	return vma->vm_start;
+}
