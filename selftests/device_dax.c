@@ -2,7 +2,7 @@
 /*
  * A mapping of device-dax whose page table ends at a PUD: 1 GiB in one entry; and
  * others whose entries are smaller. The memory is what boot.sh takes from the kernel
- * with memmap=; it becomes a device here, through libnvdimm's files in sysfs.
+ * with memmap=; it becomes devices here, through libnvdimm's files in sysfs.
  *
  * Huge PUDs are what the page walk's pud_entry is for ("mm: pagewalk: add p4d_entry()
  * and pgd_entry()", 3afc423632a1): an entry that changes while it is looked at must
@@ -13,10 +13,6 @@
 #include "range_fault.h"
 
 #define BUS		"/sys/bus/nd/"
-#define REGION		BUS "devices/region0/"
-#define NAMESPACE	"namespace0.0"
-#define DAX		"/sys/bus/dax/devices/dax0.0/"
-#define DAX_DEVICE	"/dev/dax0.0"
 
 #define GIGABYTE	(1UL << 30)
 #define PUD_ORDER	18
@@ -44,15 +40,37 @@ static bool write_attribute(const char *device, const char *attribute,
 	return write_text(path, text);
 }
 
-/* The device gives the memory back, to become another one. */
-static bool give_back(void)
+static unsigned long region_size(unsigned int region)
 {
-	char holder[32];
+	char path[64], line[32];
 
-	return read_line(BUS "devices/" NAMESPACE "/holder", holder,
-			 sizeof(holder)) &&
-	       write_text(BUS "drivers/dax_pmem/unbind", holder) &&
-	       write_attribute(holder, "namespace", "\n");
+	snprintf(path, sizeof(path), BUS "devices/region%u/size", region);
+	return read_line(path, line, sizeof(line)) ? strtoul(line, NULL, 0) : 0;
+}
+
+/*
+ * Which memory is for a device with entries of @order. Each has its own, and keeps it:
+ * Linux itself damages memory, or stops, where the memory map of a device is freed
+ * (6.1 frees the struct page of page frame 0 in its place, 6.12 checks and stops).
+ */
+static int find_region(unsigned int order)
+{
+	unsigned int others = order ? 0 : 1;
+	unsigned int region;
+
+	for (region = 0; region < 8; region++) {
+		unsigned long size = region_size(region);
+
+		if (order == PUD_ORDER ? size > GIGABYTE :
+					 size && size < GIGABYTE && !others--)
+			return region;
+	}
+	return -1;
+}
+
+static void device_path(char *path, size_t size, int region)
+{
+	snprintf(path, size, "/dev/dax%d.0", region);
 }
 
 /*
@@ -61,46 +79,51 @@ static bool give_back(void)
  */
 static const char *make_device(unsigned int order)
 {
-	unsigned long size = page_size() << order;
 	double deadline = seconds_now() + 60;
-	char seed[32], line[64];
+	int region = find_region(order);
+	char path[64], seed[32], line[64], size[32];
 
-	if (!access(DAX_DEVICE, F_OK)) {
-		if (read_number(DAX "align", 0) == size)
-			return NULL;
-		if (!give_back())
-			return "the device cannot be made another one";
-	}
-	if (!read_line(REGION "size", line, sizeof(line)) ||
-	    strtoul(line, NULL, 0) <= GIGABYTE)
-		return "no persistent memory of more than 1 GiB (memmap=, nd_e820)";
-	if (!read_line(REGION "dax_seed", seed, sizeof(seed)) ||
+	if (region < 0)
+		return "no persistent memory for it (memmap=, nd_e820)";
+	device_path(path, sizeof(path), region);
+	if (!access(path, F_OK))
+		return NULL;
+	snprintf(line, sizeof(line), BUS "devices/region%d/dax_seed", region);
+	if (!read_line(line, seed, sizeof(seed)) ||
 	    access(BUS "drivers/dax_pmem/bind", F_OK))
 		return "this kernel has no dax_pmem";
 	/* Where there is a driver for it as a disk it is a disk now. */
-	write_text(BUS "drivers/nd_pmem/unbind", NAMESPACE);
-	/* What was written into the memory for another uuid does not count. */
-	snprintf(line, sizeof(line), "3f2504e0-4f89-11d3-9a0c-0305e82c33%02u",
-		 order);
-	if (!write_attribute(seed, "uuid", line) ||
-	    !write_attribute(seed, "mode", "ram"))
-		return "the memory cannot be made a device";
-	snprintf(line, sizeof(line), "%lu", size);
-	if (!write_attribute(seed, "align", line) ||
-	    !write_attribute(seed, "namespace", NAMESPACE) ||
+	snprintf(line, sizeof(line), "namespace%d.0", region);
+	write_text(BUS "drivers/nd_pmem/unbind", line);
+	snprintf(size, sizeof(size), "%lu", page_size() << order);
+	if (!write_attribute(seed, "uuid",
+			     "3f2504e0-4f89-11d3-9a0c-0305e82c3301") ||
+	    !write_attribute(seed, "mode", "ram") ||
+	    !write_attribute(seed, "align", size) ||
+	    !write_attribute(seed, "namespace", line) ||
 	    !write_text(BUS "drivers/dax_pmem/bind", seed))
 		return "the memory cannot be made a device of this alignment";
-	while (access(DAX_DEVICE, F_OK) && seconds_now() < deadline)
+	while (access(path, F_OK) && seconds_now() < deadline)
 		sleep_ms(10);
-	return access(DAX_DEVICE, F_OK) ? "this kernel has no device_dax" : NULL;
+	return access(path, F_OK) ? "this kernel has no device_dax" : NULL;
+}
+
+static int open_device(unsigned int order)
+{
+	char path[32];
+
+	device_path(path, sizeof(path), find_region(order));
+	return open(path, O_RDWR | O_CLOEXEC);
 }
 
 /* The device's first page frame. */
-static __u64 first_pfn(void)
+static __u64 first_pfn(unsigned int order)
 {
-	char resource[32];
+	char path[64], resource[32];
 
-	if (!read_line(DAX "resource", resource, sizeof(resource)))
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/dax%d.0/resource",
+		 find_region(order));
+	if (!read_line(path, resource, sizeof(resource)))
 		return 0;
 	return strtoul(resource, NULL, 0) / page_size();
 }
@@ -148,9 +171,9 @@ FIXTURE_SETUP(device_dax)
 	ASSERT_LE(0, self->fd);
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->dax = open(DAX_DEVICE, O_RDWR | O_CLOEXEC);
+	self->dax = open_device(PUD_ORDER);
 	ASSERT_LE(0, self->dax);
-	self->first_pfn = first_pfn();
+	self->first_pfn = first_pfn(PUD_ORDER);
 	ASSERT_NE(0, self->first_pfn);
 	EXPECT_EQ(0, self->first_pfn % PUD_PAGES);
 	self->start = mmap(NULL, GIGABYTE, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -366,7 +389,7 @@ FIXTURE_SETUP(small_dax)
 	ASSERT_LE(0, self->fd);
 	if (problem)
 		SKIP(return, "%s", problem);
-	self->dax = open(DAX_DEVICE, O_RDWR | O_CLOEXEC);
+	self->dax = open_device(variant->order);
 	ASSERT_LE(0, self->dax);
 }
 
@@ -384,7 +407,7 @@ TEST_F(small_dax, entries)
 {
 	static const __u64 requests[] = { WRITE, WRITE, READ, SNAPSHOT };
 	size_t npages = 1024, i, j;
-	__u64 pfn = first_pfn();
+	__u64 pfn = first_pfn(variant->order);
 	char *start = mmap(NULL, npages * page_size(), PROT_READ | PROT_WRITE,
 			   MAP_SHARED, self->dax, 0);
 	int error;

@@ -39,9 +39,10 @@ esac
 # numa_balancing: its scanner makes present pages PROT_NONE whenever it likes; a
 # test that wants that can switch it on. no_timer_check: the check panics where a
 # busy host lets a virtual timer wait. memmap: memory that the kernel leaves to
-# dmirror, see guest/module_parameters; with "!", persistent memory: 1 GiB that begins
-# at a border of 1 GiB, and 16 MiB in front of it for what describes it. secretmem:
-# memfd_secret(), which has to be asked for before v6.5.
+# dmirror, see guest/module_parameters; with "!", persistent memory, for device_dax.c:
+# 1 GiB that begins at a border of 1 GiB, and 16 MiB in front of it for what describes
+# it, and twice some more. secretmem: memfd_secret(), which has to be asked for before
+# v6.5.
 cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on printk.time=1"
 cmdline="$cmdline oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"
@@ -65,6 +66,7 @@ scale)
 *)
 	cmdline="$cmdline memmap=256M\$0x140000000 memmap=256M\$0x150000000"
 	cmdline="$cmdline memmap=1040M!0x17f000000"
+	cmdline="$cmdline memmap=16M!0x168000000 memmap=16M!0x170000000"
 	# It has no disk, but memory that it can share.
 	machine="$machine -device nvme,serial=hmm_mirror,cmb_size_mb=16"
 	;;
