@@ -39,7 +39,8 @@ struct hmm_mirror_fault_run {
  *	before @next can advance
  * @nr_runs: out of a walk: number of @runs. If there are any, the pages at
  *	@next are the first of them
- * @vma: out of a walk: the last VMA it was in, often that of all @runs
+ * @vma: the last VMA that a walk was in, often that of all @runs; to be set to NULL
+ *	whenever mmap_lock has been dropped
  * @stuck_on_device: out of a walk: a page at @next is in the caller's own device
  *	memory, but not writable
  * @as_is_end: pages of that kind below it are reported all the same

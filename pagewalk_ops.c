@@ -181,12 +181,31 @@ static unsigned long run_end(const struct hmm_mirror_fault_run *run)
 	return run->start + ((unsigned long)run->npages << PAGE_SHIFT);
 }
 
+/* Notes that [@addr, @end), which ends at the horizon or before it, is to be faulted. */
+static __always_inline int add_run(struct hmm_mirror_walk *walk,
+				   unsigned long addr, unsigned long end,
+				   bool write)
+{
+	struct hmm_mirror_fault_run *run = walk->runs + walk->nr_runs;
+
+	if (walk->nr_runs && run_end(run - 1) == addr &&
+	    run[-1].write == write) {
+		run--;
+	} else {
+		if (walk->nr_runs == HMM_MIRROR_MAX_FAULT_RUNS)
+			return STOP_WALK;
+		walk->nr_runs++;
+		run->start = addr;
+		run->write = write;
+	}
+	run->npages = (end - run->start) >> PAGE_SHIFT;
+	return end == walk->horizon ? STOP_WALK : 0;
+}
+
 /* [@addr, @end) must be faulted before the answer can go on. */
 static int want_fault(struct hmm_mirror_walk *walk, unsigned long addr,
 		      unsigned long end, bool write, const struct leaf *leaf)
 {
-	struct hmm_mirror_fault_run *run = NULL;
-
 	if (leaf->entry == HMM_MIRROR_ENTRY_HWPOISON)
 		return refuse(walk, addr, -EHWPOISON);
 	if (leaf->flags & HMM_MIRROR_PFN_ERROR)
@@ -207,20 +226,9 @@ static int want_fault(struct hmm_mirror_walk *walk, unsigned long addr,
 	if (addr >= walk->horizon)
 		return STOP_WALK;
 
-	if (walk->nr_runs)
-		run = &walk->runs[walk->nr_runs - 1];
-	if (!run || run_end(run) != addr || run->write != write) {
-		if (walk->nr_runs == HMM_MIRROR_MAX_FAULT_RUNS)
-			return STOP_WALK;
-		if (!walk->nr_runs)
-			walk->stuck_on_device = is_own_device(leaf);
-		run = &walk->runs[walk->nr_runs++];
-		run->start = addr;
-		run->write = write;
-	}
-	end = min(end, walk->horizon);
-	run->npages = (end - run->start) >> PAGE_SHIFT;
-	return end == walk->horizon ? STOP_WALK : 0;
+	if (!walk->nr_runs)
+		walk->stuck_on_device = is_own_device(leaf);
+	return add_run(walk, addr, min(end, walk->horizon), write);
 }
 
 /* Writes @npages words from @value on, which grows by @step. */
@@ -772,35 +780,29 @@ static unsigned long serve_unasked(struct hmm_mirror_walk *walk,
 
 /*
  * Behind the first page that must be faulted nothing is answered any more: what is
- * there is passed over, what is not is noted. One request is for all of the @nr pages
- * from @addr on. Ends at an entry that is neither empty nor, if that is good enough,
- * of the kind of @known. Returns how many it were.
+ * there is passed over, what is not is noted. One request, to fault, is for all of the
+ * @nr pages from @addr on, of which the first is as @known, and good enough. Goes on
+ * while entries are of that kind or empty, and returns how many they were.
  */
 static unsigned long look_ahead(struct hmm_mirror_walk *walk, const pte_t *ptep,
 				unsigned long addr, unsigned long nr,
 				const struct known_entry *known, int *err)
 {
-	static const struct known_entry none;
-	const unsigned long request = walk->range->default_flags;
-	const bool write = write_requested(request);
-	const unsigned long pass = request_met(request, known->leaf.flags) ?
-				   known->free : 0;
-	unsigned long i = 0;
+	const bool write = write_requested(walk->range->default_flags);
+	unsigned long i = 1;
 
+	/* Then the next one to be faulted is refused. */
+	if (!known->free || (write && !walk->write_allowed))
+		return i;
 	while (i < nr && !*err) {
 		unsigned long bits = compat_pte_bits(READ_ONCE(ptep[i]));
-		unsigned long alike = 1;
+		unsigned long from = addr + (i << PAGE_SHIFT);
 
-		if (!bits) {
-			alike = leaf_entries(ptep + i, nr - i, &none);
-			*err = want_fault(walk, addr,
-					  addr + (alike << PAGE_SHIFT), write,
-					  &none.leaf);
-		} else if (!pass || ((bits ^ known->bits) & ~pass)) {
+		if (bits && !same_kind(known, bits))
 			break;
-		}
-		addr += alike << PAGE_SHIFT;
-		i += alike;
+		i++;
+		if (!bits)
+			*err = add_run(walk, from, from + PAGE_SIZE, write);
 	}
 	return i;
 }
@@ -846,11 +848,9 @@ static int walk_ptes(struct hmm_mirror_walk *walk, struct vm_area_struct *vma,
 		} else if (!bits && !request && slot_requests) {
 			alike = serve_unasked(walk, ptep + i, addr, left, &err);
 		} else if (walk->nr_runs) {
-			alike = 1;
-			if (!slot_requests)
-				alike += look_ahead(walk, ptep + i + 1,
-						    addr + PAGE_SIZE, left - 1,
-						    &known, &err);
+			alike = slot_requests ? 1 :
+				look_ahead(walk, ptep + i, addr, left, &known,
+					   &err);
 		} else if (walk->extents && !slot_requests && known.free &&
 			   bits) {
 			alike = emit_entry_extents(walk, ptep + i, addr, left,
@@ -1219,7 +1219,9 @@ static bool walk_one_pud(struct hmm_mirror_walk *walk, int *err)
 	mmap_assert_locked(mm);
 	if ((addr ^ (end - 1)) & PUD_MASK)
 		return false;
-	vma = vma_lookup(mm, addr);
+	vma = walk->vma;
+	if (!vma || addr < vma->vm_start || addr >= vma->vm_end)
+		vma = vma_lookup(mm, addr);
 	if (!vma || vma->vm_end < end || is_vm_hugetlb_page(vma))
 		return false;
 	pgdp = pgd_offset(mm, addr);
@@ -1266,7 +1268,6 @@ int hmm_mirror_walk(struct hmm_mirror_walk *walk)
 	int err;
 
 	walk->nr_runs = 0;
-	walk->vma = NULL;
 	walk->error = 0;
 	walk->budget = WALK_BUDGET;
 	walk->slot_requests = range->hmm_pfns &&

@@ -266,13 +266,14 @@ static noinline int fault_runs(struct hmm_mirror_walk *walk,
 	return 0;
 }
 
-static int lock_mm(struct fault_context *context)
+static int lock_mm(struct hmm_mirror_walk *walk, struct fault_context *context)
 {
 	if (context->locked)
 		return 0;
 	if (mmap_read_lock_killable(context->mm))
 		return -EINTR;
 	context->locked = true;
+	walk->vma = NULL;
 	return 0;
 }
 
@@ -325,7 +326,7 @@ static int collect(struct hmm_mirror_walk *walk, struct fault_context *context)
 		int err = context->locked ? 0 : interrupted(context);
 
 		if (!err)
-			err = lock_mm(context);
+			err = lock_mm(walk, context);
 		if (err)
 			return err;
 		err = hmm_mirror_walk(walk);
@@ -503,7 +504,7 @@ static int range_fault_unlocked(struct hmm_mirror_range *range,
 	for (;;) {
 		range->notifier_seq = mmu_interval_read_begin(range->notifier);
 		begin_answer(&walk);
-		err = lock_mm(&context);
+		err = lock_mm(&walk, &context);
 		if (err)
 			break;
 		/* The OOM reaper takes pages away without a fault to show it. */
