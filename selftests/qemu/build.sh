@@ -14,6 +14,7 @@ out=$top_dir/build/$kernel
 jobs=$(nproc)
 
 "$qemu_dir/packages.sh" gcc libc6-dev make
+use_ccache
 location=$("$qemu_dir/fetch_kernel.sh" "$kernel")
 eval "$location"
 : "${kernel_release:?}" "${kernel_build:?}"

@@ -9,6 +9,7 @@ qemu_dir=$(cd "$(dirname "$0")" && pwd)
 . "$qemu_dir/common.sh"
 
 "$qemu_dir/packages.sh" gcc libc6-dev make
+use_ccache
 source_dir=$("$qemu_dir/fetch_source.sh")
 
 # Parts of another make's command line must not get in the way.

@@ -133,6 +133,15 @@ unpack_package()
 	rm -r "$2/.download"
 }
 
+# What has been compiled before, in this clone or in another, is taken from the cache,
+# its warnings included.
+use_ccache()
+{
+	"$qemu_dir/packages.sh" ccache
+	export PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$cache_dir/ccache"
+	export CCACHE_MAXSIZE=1G CCACHE_BASEDIR="$top_dir" CCACHE_NOHASHDIR=1
+}
+
 # lock_tree SCRIPT ARGUMENT...: starts SCRIPT anew so that it is the only one
 # that uses build/. The lock is flock's own: no child of ours can keep it.
 lock_tree()

@@ -195,6 +195,7 @@ my $harness = TAP::Harness->new({
 		return [$path =~ /\.t$/ ? $^X : 'cat', $path];
 	},
 	verbosity => -3,
+	jobs => 4,
 	merge => 0,
 });
 my %parsers;
