@@ -1199,7 +1199,9 @@ static int walker_vma(unsigned long start, unsigned long end,
 /*
  * What is left is a part of one VMA below one entry of a table of PUDs. Nothing
  * has to be walked to get there, which for a few pages would cost more than the
- * pages. Returns false, and has done nothing, if it is more than that.
+ * pages. Returns false, and has done nothing, if it is more than that. With @part
+ * only so much of it is looked at: the walk will end soon, at the next page to be
+ * faulted, and if not another one goes on from there.
  *
  * This is what walk_page_range() would do: find the VMA, ask walk_vma() about
  * it, and go down to the PUD, from where both ways are one, walk_pud(). That the
@@ -1207,23 +1209,29 @@ static int walker_vma(unsigned long start, unsigned long end,
  * All else is left to walk_page_range(): holes above the PUD, entries that are
  * bad, addresses without a VMA, and hugetlb, which has locks of its own.
  */
-static bool walk_one_pud(struct hmm_mirror_walk *walk, int *err)
+static bool walk_one_pud(struct hmm_mirror_walk *walk, bool part, int *err)
 {
 	struct mm_struct *mm = walk->range->notifier->mm;
 	unsigned long addr = walk->next;
 	unsigned long end = walk->range->end;
-	struct vm_area_struct *vma;
+	struct vm_area_struct *vma = walk->vma;
 	pgd_t *pgdp, pgd;
 	p4d_t *p4dp, p4d;
 
 	mmap_assert_locked(mm);
-	if ((addr ^ (end - 1)) & PUD_MASK)
+	if (part)
+		end = pud_addr_end(addr, end);
+	else if ((addr ^ (end - 1)) & PUD_MASK)
 		return false;
-	vma = walk->vma;
 	if (!vma || addr < vma->vm_start || addr >= vma->vm_end)
 		vma = vma_lookup(mm, addr);
-	if (!vma || vma->vm_end < end || is_vm_hugetlb_page(vma))
+	if (!vma || is_vm_hugetlb_page(vma))
 		return false;
+	if (vma->vm_end < end) {
+		if (!part)
+			return false;
+		end = vma->vm_end;
+	}
 	pgdp = pgd_offset(mm, addr);
 	pgd = READ_ONCE(*pgdp);
 	if (pgd_none(pgd) || unlikely(pgd_bad(pgd)))
@@ -1265,6 +1273,7 @@ static const struct mm_walk_ops walk_ops = {
 int hmm_mirror_walk(struct hmm_mirror_walk *walk)
 {
 	struct hmm_mirror_range *range = walk->range;
+	bool after_faults = walk->nr_runs;
 	int err;
 
 	walk->nr_runs = 0;
@@ -1274,7 +1283,7 @@ int hmm_mirror_walk(struct hmm_mirror_walk *walk)
 		(range->pfn_flags_mask & HMM_MIRROR_PFN_REQ_FLAGS);
 	walk->order_shift = range->order_shift ?: HMM_MIRROR_PFN_ORDER_SHIFT;
 	range->nr_walks++;
-	if (!walk_one_pud(walk, &err))
+	if (!walk_one_pud(walk, after_faults, &err))
 		err = hmm_mirror_walk_page_range(range->notifier->mm,
 						 walk->next, range->end,
 						 &walk_ops, walk);
