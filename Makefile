@@ -7,7 +7,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 QEMU := selftests/qemu
 
 .PHONY: all help modules project_modules build_modules build_tools probe tests
-.PHONY: takeover rdma
+.PHONY: takeover rdma install_takeover sign_takeover
 .PHONY: install install_modules install_tools install_headers sign_modules
 .PHONY: uninstall install_dkms uninstall_dkms
 .PHONY: run check bench compare mutations shell style clean
@@ -32,6 +32,7 @@ help:
 	@echo "  make install          the module, hmmctl, its man page and the headers"
 	@echo "                        DESTDIR=<directory> below it; PREFIX=/usr/local"
 	@echo "                        SIGN_KEY=<file> SIGN_CERT=<file> sign the module"
+	@echo "  make install_takeover the module and hmm_takeover.ko; nothing loads it by itself"
 	@echo "  make uninstall        remove them again"
 	@echo "  make install_dkms     let DKMS build the module for every kernel"
 	@echo "  make uninstall_dkms   no more"
@@ -171,14 +172,25 @@ install: install_modules install_tools install_headers
 # kbuild installs as the kernel wants it, compressed for example. Not left to it:
 # depmod, for which it wants a file that headers do not have; and to sign with the
 # key of who built the kernel, which is rarely here.
+KBUILD_INSTALL = $(KBUILD) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates \
+		 CONFIG_MODULE_SIG_ALL= cmd_depmod=: quiet_cmd_depmod= modules_install
+
 install_modules: build_modules $(if $(SIGN_KEY),sign_modules)
-	+$(KBUILD) M=$(OUT)/src INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates \
-		CONFIG_MODULE_SIG_ALL= cmd_depmod=: quiet_cmd_depmod= modules_install
+	+$(KBUILD_INSTALL) M=$(OUT)/src
 	install -m 0644 $(OUT)/src/Module.symvers $(MODULE_DIR)/hmm_mirror.symvers
 	$(DEPMOD)
 
 sign_modules: build_modules
 	$(KDIR)/scripts/sign-file sha256 $(SIGN_KEY) $(SIGN_CERT) $(OUT)/src/hmm_mirror.ko
+
+# Only who asks for it gets a module that patches the kernel.
+install_takeover: install_modules takeover $(if $(SIGN_KEY),sign_takeover)
+	+$(KBUILD_INSTALL) M=$(OUT)/src/takeover
+	$(DEPMOD)
+
+sign_takeover: takeover
+	$(KDIR)/scripts/sign-file sha256 $(SIGN_KEY) $(SIGN_CERT) \
+		$(OUT)/src/takeover/hmm_takeover.ko
 
 install_tools: build_tools
 	install -D -m 0755 $(OUT)/tools/hmmctl $(BIN_DIR)/hmmctl
@@ -191,6 +203,7 @@ install_headers:
 # Of directories only what nobody else uses goes, and below DESTDIR all that is empty.
 uninstall:
 	rm -f $(MODULE_DIR)/hmm_mirror.ko* $(MODULE_DIR)/hmm_mirror.symvers
+	rm -f $(MODULE_DIR)/hmm_takeover.ko*
 	$(DEPMOD)
 	rm -f $(BIN_DIR)/hmmctl $(MAN_DIR)/hmmctl.1
 	rm -f $(INCLUDE_DIR)/linux/hmm_mirror.h $(INCLUDE_DIR)/hmm_mirror/hmm_mirror.h

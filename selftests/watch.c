@@ -1499,7 +1499,8 @@ static void *read_until_the_end(void *argument)
 				sharer->lost += events[i].lost;
 				continue;
 			}
-			if (events[i].sequence <= sequence)
+			/* Overlapping invalidations, of anything, share one. */
+			if (events[i].sequence < sequence)
 				sharer->disorder++;
 			sequence = events[i].sequence;
 			sharer->got++;

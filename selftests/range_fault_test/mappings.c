@@ -107,7 +107,8 @@ static int test_mmap_special_pmd(struct vm_area_struct *vma)
 		return -EINVAL;
 	if (!test_special_pfn())
 		return -ENXIO;
-	compat_vm_flags_set(vma, VM_MIXEDMAP);
+	/* Huge pages, also where they are only for who asks for them. */
+	compat_vm_flags_set(vma, VM_MIXEDMAP | VM_HUGEPAGE);
 	vma->vm_ops = &test_special_pmd_ops;
 	return 0;
 }

@@ -106,6 +106,12 @@ END
 	Kernels::run_ok("$name: make install into a machine", "$make install");
 	like((Kernels::run($depends))[1], qr|^insmod \Q$module\E|, "$name: modprobe finds the module");
 
+	Kernels::run_ok("$name: make install_takeover", "$make install_takeover");
+	(my $takeover = $depends) =~ s/hmm_mirror$/hmm_takeover/;
+	like((Kernels::run($takeover))[1],
+	     qr|^insmod \Q$module\E.*\ninsmod \Q$modules\E/updates/hmm_takeover[.]ko|,
+	     "$name: modprobe finds it, and what it needs");
+
 	# Signed by a key of the user's
 	my $key = "SIGN_KEY='$dir/$name/MOK.priv' SIGN_CERT='$dir/$name/MOK.der'";
 	Kernels::run_ok("$name: a key",
