@@ -51,7 +51,7 @@ help:
 	@echo "  make compare          mm/hmm.c and hmm_mirror side by side, measured"
 	@echo "  make mutations        plant bugs in hmm_mirror: does the test find them?"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
-	@echo "  make modules          build the modules, and hmmctl, only"
+	@echo "  make modules          build the modules, for KERNEL=<name>"
 	@echo
 	@echo "Without a virtual machine:"
 	@echo "  make style            checkpatch, sparse, kernel-doc, shellcheck, codespell"

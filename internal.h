@@ -38,7 +38,7 @@ struct hmm_mirror_fault_run {
  * @runs: HMM_MIRROR_MAX_FAULT_RUNS elements; out of a walk: what must be faulted
  *	before @next can advance
  * @nr_runs: out of a walk: number of @runs. If there are any, the pages at
- *	@next are the first of them
+ *	@next are the first of them, and the next walk takes them as faulted
  * @vma: the last VMA that a walk was in, often that of all @runs; to be set to NULL
  *	whenever mmap_lock has been dropped
  * @stuck_on_device: out of a walk: a page at @next is in the caller's own device

@@ -791,8 +791,8 @@ static unsigned long look_ahead(struct hmm_mirror_walk *walk, const pte_t *ptep,
 	const bool write = write_requested(walk->range->default_flags);
 	unsigned long i = 1;
 
-	/* Then the next one to be faulted is refused. */
-	if (!known->free || (write && !walk->write_allowed))
+	/* Then no other entry can be recognised by it. */
+	if (!known->free)
 		return i;
 	while (i < nr && !*err) {
 		unsigned long bits = compat_pte_bits(READ_ONCE(ptep[i]));
@@ -1263,7 +1263,7 @@ static const struct mm_walk_ops walk_ops = {
  *
  * Ends at the end of the range, when the extents are full (@walk->full), when
  * faults are needed (@walk->nr_runs), or after a bounded amount of work, which
- * is not an error: the caller looks at @walk->next and calls again. At least one
+ * is not an error (after faults, that is at the end of a VMA or PUD already): the caller looks at @walk->next and calls again. At least one
  * page is answered or needs a fault if none of the others is the case.
  *
  * Locking: mmap_lock is held for reading or writing. Does not sleep.

@@ -344,7 +344,7 @@ static int collect(struct hmm_mirror_walk *walk, struct fault_context *context)
 			err = interrupted(context);
 			if (err)
 				return err;
-			/* Nothing remembered from the walk needs the lock. */
+			/* The VMA needs the lock, and lock_mm() forgets it. */
 			if (context->may_unlock &&
 			    mmap_lock_is_contended(context->mm))
 				unlock_mm(context);

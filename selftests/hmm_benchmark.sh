@@ -4,7 +4,7 @@
 # The benchmark among the kernel's own hmm-tests, with dmirror. It has two minutes of
 # real time for what KASAN makes too slow on a machine that is emulated. With
 # ARGS=--compare also with the kernel's test driver, what they print side by side; that
-# driver needs longer, and what it still does when its time is over is no matter of ours.
+# driver needs longer, and may still be held after its time-out: its removal is waited for.
 
 # shellcheck disable=SC3040 # it is busybox that runs this
 set -o pipefail

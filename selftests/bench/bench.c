@@ -378,7 +378,7 @@ static void cow_rows(void)
 }
 
 #define STRIDE_PAGES	(GIB / page_size())
-/* It is short beside what interrupts it; so the shortest of more is taken. */
+/* A call is short beside what interrupts it, so the shortest of more is taken. */
 #define STRIDE_REPEAT	16
 
 /* Each page by a request of its own. */

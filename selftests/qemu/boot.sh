@@ -41,8 +41,8 @@ esac
 # busy host lets a virtual timer wait. memmap: memory that the kernel leaves to
 # dmirror, see guest/module_parameters; with "!", persistent memory, for device_dax.c:
 # 1 GiB that begins at a border of 1 GiB, and 16 MiB in front of it for what describes
-# it, and twice some more. secretmem: memfd_secret(), which has to be asked for before
-# v6.5.
+# it, and two of 16 MiB for devices with smaller entries. secretmem: memfd_secret(),
+# which has to be asked for before v6.5.
 cmdline="console=ttyS0 ignore_loglevel printk.devkmsg=on printk.time=1"
 cmdline="$cmdline oops=panic panic=-1"
 cmdline="$cmdline hugepagesz=1G hugepages=1 default_hugepagesz=2M"

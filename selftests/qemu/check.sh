@@ -54,15 +54,19 @@ done
 rm -rf "$build_dir/tap"
 mkdir -p "$build_dir/tap"
 set --
+style=
 if [ -z "${TESTS:-}${ARGS:-}" ]; then
-	say "style checks"
-	"$qemu_dir/../style.sh" >"$build_dir/tap/style.tap" &
+	style=style
 	set -- "$qemu_dir"/t/*.t "$build_dir/tap/style.tap"
 fi
-# shellcheck disable=SC2086 # a list of words
-longest_first $kernels |
-	xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" "$qemu_dir/check_kernel.sh"
-wait
+# Style is checked when there is not much else left to do.
+# shellcheck disable=SC2086,SC2016 # lists of words; for the other shell
+{ longest_first $kernels; printf '%s' "$style"; } |
+	xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" sh -c '
+		case $3 in
+		style) "$1/../style.sh" >"$2" || : ;;
+		*) "$1/check_kernel.sh" "$3" ;;
+		esac' - "$qemu_dir" "$build_dir/tap/style.tap"
 for kernel in $kernels; do
 	set -- "$@" "$build_dir/$kernel"/tap/*.tap
 done

@@ -7,7 +7,7 @@
 : "${qemu_dir:?}"
 top_dir=$(cd "$qemu_dir/../.." && pwd)
 cache_dir=${HMM_MIRROR_CACHE:-${XDG_CACHE_HOME:-${HOME:-$top_dir/build}/.cache}/hmm_mirror}
-# By build_programs.sh
+# Where build_programs.sh puts hmmctl and the tests
 # shellcheck disable=SC2034 # for those that source this
 programs_dir=$top_dir/build/programs
 export LC_ALL=C
@@ -133,8 +133,8 @@ unpack_package()
 	rm -r "$2/.download"
 }
 
-# What has been compiled before, in this clone or in another, is taken from the cache,
-# its warnings included.
+# What has been compiled before is taken from the cache, its warnings included; in
+# another clone only where nothing has the clone's path in it, as kbuild's files have.
 use_ccache()
 {
 	"$qemu_dir/packages.sh" ccache

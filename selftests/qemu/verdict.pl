@@ -38,7 +38,8 @@ sub objection
 	return undef;
 }
 
-my (%passed, %failed, %skipped, @failures, @skips);
+# Of each file, for several are read at a time: numbers, and lines to be printed
+my (%passed, %failed, %skipped, %failures, %skips);
 
 sub watch
 {
@@ -59,13 +60,13 @@ sub watch
 		$label =~ s/ - / /;
 		if (defined($objection)) {
 			$failed{$name}++;
-			push(@failures, "$label: $objection");
+			push(@{$failures{$name}}, "$label: $objection");
 		} elsif (!$test->is_ok) {
 			$failed{$name}++;
-			push(@failures, $label, map { "    $_" } @comments);
+			push(@{$failures{$name}}, $label, map { "    $_" } @comments);
 		} elsif ($test->has_skip) {
 			$skipped{$name}++;
-			push(@skips, "$label: " . $test->explanation);
+			push(@{$skips{$name}}, "$label: " . $test->explanation);
 		} else {
 			$passed{$name}++;
 		}
@@ -86,7 +87,7 @@ sub finish
 			push(@problems, 'everything was skipped without a reason');
 		} else {
 			$skipped{$name}++;
-			push(@skips, "$name: " . $parser->skip_all);
+			push(@{$skips{$name}}, "$name: " . $parser->skip_all);
 		}
 	} elsif (!$ran) {
 		push(@problems, 'it ran no test');
@@ -96,7 +97,7 @@ sub finish
 	# Tests that were planned and never ran have failed.
 	$failed{$name} += $planned - $ran if $planned > $ran;
 	$failed{$name}++ if @problems && !$failed{$name};
-	push(@failures, map { "$name: $_" } @problems);
+	push(@{$failures{$name}}, map { "$name: $_" } @problems);
 }
 
 sub print_section
@@ -208,8 +209,8 @@ my @names = map { display_name($_) } @ARGV;
 $harness->runtests(map { [$ARGV[$_], $names[$_]] } 0 .. $#ARGV);
 finish($_, $parsers{$_}) for @names;
 
-print_section('Skipped', @skips);
-print_section('Failed', @failures);
+print_section('Skipped', map { @{$skips{$_} // []} } @names);
+print_section('Failed', map { @{$failures{$_} // []} } @names);
 
 print_matrix();
 print_others(grep { !/^[^\/]+\/./ || /^harness\// } @names);

@@ -32,7 +32,9 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma,
  * pud_special", v6.12: since then a driver can map as a huge page, by its order, what
  * has no struct page. "mm: remove callers of pfn_t functionality", v6.17.
  */
-#ifdef RANGE_FAULT_TEST_HAVE_INSERT_PFN_PMD
+#if !defined(CONFIG_TRANSPARENT_HUGEPAGE)
+/* Declared, but not there. */
+#elif defined(RANGE_FAULT_TEST_HAVE_INSERT_PFN_PMD)
 #define COMPAT_INSERT_SPECIAL_PMD(vmf, pfn, write) \
 	vmf_insert_pfn_pmd(vmf, pfn, write)
 #elif defined(RANGE_FAULT_TEST_HAVE_INSERT_PFN_T_PMD)
