@@ -1262,9 +1262,10 @@ static const struct mm_walk_ops walk_ops = {
  * @walk: the request
  *
  * Ends at the end of the range, when the extents are full (@walk->full), when
- * faults are needed (@walk->nr_runs), or after a bounded amount of work, which
- * is not an error (after faults, that is at the end of a VMA or PUD already): the caller looks at @walk->next and calls again. At least one
- * page is answered or needs a fault if none of the others is the case.
+ * faults are needed (@walk->nr_runs), or after a bounded amount of work (after
+ * faults, at the end of a VMA or PUD already), which is not an error: the caller
+ * looks at @walk->next and calls again. At least one page is answered or needs a
+ * fault if none of the others is the case.
  *
  * Locking: mmap_lock is held for reading or writing. Does not sleep.
  *
