@@ -327,6 +327,77 @@ TEST_F(compare, c6_d5_hwpoison)
  * REQ_FAULT are the same bit: what was answered the first time is a request the
  * second time.
  */
+#define TRACING	"/sys/kernel/tracing/"
+
+/*
+ * How many hugetlb_vma_lock_read() have not been followed by an unlock when the first
+ * hugetlb_fault() is called, of what kprobes have seen; -1 if there was no fault.
+ */
+static int locks_held_at_fault(void)
+{
+	FILE *file = fopen(TRACING "trace", "re");
+	char line[512];
+	int held = 0;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (line[0] == '#')
+			continue;
+		if (strstr(line, " hugetlb_locked:"))
+			held++;
+		else if (strstr(line, " hugetlb_unlocked:"))
+			held--;
+		else if (strstr(line, " hugetlb_faulted:"))
+			break;
+	}
+	if (!file || feof(file))
+		held = -1;
+	if (file)
+		fclose(file);
+	return held;
+}
+
+/*
+ * The walker holds the lock of the VMA around its callbacks. hugetlb_fault() takes it
+ * again, for reading too: a deadlock if a writer has begun to wait in between. The
+ * lock that is held is what can be seen, where no table of PMDs is there yet.
+ */
+TEST_F(compare, c8_hugetlb_vma_lock)
+{
+	const char *what = "hugetlb_vma_lock held while a hole of hugetlb is faulted in";
+	void *empty_gigabyte = (void *)(42UL << 40);
+	size_t size = 2UL << 20;
+	int held[2], turn;
+
+	if (free_hugetlb_pages(2048) < 4) {
+		cannot("C8", what, "no free hugetlb pages");
+		SKIP(return, "no four free 2M hugetlb pages");
+	}
+	if (!write_text(TRACING "kprobe_events",
+			"p:c8/hugetlb_locked hugetlb_vma_lock_read\n"
+			"p:c8/hugetlb_unlocked hugetlb_vma_unlock_read\n"
+			"p:c8/hugetlb_faulted hugetlb_fault\n")) {
+		cannot("C8", what, "no kprobe events");
+		SKIP(return, "no kprobe events, or none of these functions: %s",
+		     strerror(errno));
+	}
+	for (turn = 0; turn < 2; turn++) {
+		void *start = mmap(empty_gigabyte, size, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+				   HUGETLB_2M | MAP_FIXED_NOREPLACE, -1, 0);
+
+		EXPECT_EQ(empty_gigabyte, start);
+		write_text(TRACING "trace", "");
+		EXPECT_TRUE(write_text(TRACING "events/c8/enable", "1"));
+		EXPECT_EQ(0, ASK(functions[turn], start, 1, WRITE));
+		EXPECT_TRUE(write_text(TRACING "events/c8/enable", "0"));
+		held[turn] = locks_held_at_fault();
+		munmap(start, size);
+	}
+	EXPECT_TRUE(write_text(TRACING "kprobe_events", ""));
+	row("C8", what, "%d|%d", held[0], held[1]);
+	EXPECT_EQ(0, held[1]);
+}
+
 TEST_F(compare, c9_retry)
 {
 	size_t faults[2];
@@ -708,8 +779,6 @@ TEST_F(compare, d3_d4_address)
 /* What is as it was, and why. */
 TEST_F(compare, not_measured)
 {
-	row("C8", "locks held while a hole of hugetlb is faulted in",
-	    "hugetlb_vma_lock, 6.12 to 7.2: a deadlock, not shown|none");
 	row("P5", "a walk whose answer is stale already",
 	    "goes on|goes on: faults are kept");
 	row("P7", "order of a large folio that is mapped page by page",
