@@ -28,6 +28,10 @@ khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 pause=$(cat $khugepaged)
 echo 4294967295 >$khugepaged
 
+# They also want huge pages, which other programs may have left no room for.
+echo 3 >/proc/sys/vm/drop_caches
+echo 1 >/proc/sys/vm/compact_memory
+
 # Huge pages wherever they fit make it harder, for the driver and for the tests.
 before=$(sed 's/.*\[\(.*\)\].*/\1/' $thp)
 echo always >$thp
