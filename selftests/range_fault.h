@@ -9,6 +9,7 @@
 
 #include <linux/hmm_mirror.h>
 #include <sys/resource.h>
+#include <sys/rseq.h>
 
 #include "harness.h"
 #include "memory.h"
@@ -122,16 +123,20 @@ static inline unsigned int capacity_of(const struct request *request)
 }
 
 /*
- * After fork() the stack is the child's, too: what is called from here on writes to
- * pages of it that this has made our own.
+ * After fork() all memory is the child's, too. This makes our own what is written to
+ * without being asked for: the stack, by what is called from here on; and, by the
+ * kernel whenever it has let somebody else run, the thread's struct rseq.
  */
-static __attribute__((noinline, unused)) void touch_stack(void)
+static __attribute__((noinline, unused)) void touch_stack_and_rseq(void)
 {
+	char *rseq = (char *)__builtin_thread_pointer() + __rseq_offset;
 	char room[4096];
 
 	memset(room, 0, sizeof(room));
 	/* It may not be left out. */
 	asm volatile("" : : "r" (room) : "memory");
+	if (__rseq_size)
+		__atomic_fetch_or((__u32 *)rseq, 0, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -142,7 +147,7 @@ static __attribute__((noinline, unused)) unsigned long charged_faults(void)
 {
 	struct rusage usage = {};
 
-	touch_stack();
+	touch_stack_and_rseq();
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt + usage.ru_majflt;
 }
