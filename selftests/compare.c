@@ -322,11 +322,6 @@ TEST_F(compare, c6_d5_hwpoison)
 	EXPECT_EQ(EHWPOISON, error[1]);
 }
 
-/*
- * A driver calls again with the same array. In the kernel's format VALID and
- * REQ_FAULT are the same bit: what was answered the first time is a request the
- * second time.
- */
 #define TRACING	"/sys/kernel/tracing/"
 
 /*
@@ -402,6 +397,11 @@ TEST_F(compare, c8_hugetlb_vma_lock)
 	EXPECT_EQ(0, held[1]);
 }
 
+/*
+ * A driver calls again with the same array. In the kernel's format VALID and
+ * REQ_FAULT are the same bit: what was answered the first time is a request the
+ * second time.
+ */
 TEST_F(compare, c9_retry)
 {
 	size_t faults[2];

@@ -1191,6 +1191,7 @@ TEST_F(entry, shadow_stack)
 		SKIP(return, "this kernel has no user shadow stacks");
 	ASSERT_NE(NULL, start);
 	touch_page(start);
+	EXPECT_TRUE(has_vm_flag(start, "ss"));
 	EXPECT_EQ(0, ASK_READ(start, 1));
 	EXPECT_EQ(WORD_VALID, answer.words[0] & WORD_STATE);
 	EXPECT_EQ(EPERM, ASK_WRITE(start, 1));

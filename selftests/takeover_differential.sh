@@ -4,8 +4,7 @@
 # The differential test with hmm_takeover.ko in the place of the kernel's
 # hmm_range_fault(): what a driver is answered through it, in the kernel's format,
 # says the same as hmm_mirror's own functions. A difference here is one that the
-# conversion makes. Options are those of differential; by default as many cases as
-# one layout after the other has in some seconds.
+# conversion makes. Options are those of differential; without, the first 2500 cases.
 
 # shellcheck source=guest/functions.sh
 . /guest/functions.sh

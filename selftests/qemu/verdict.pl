@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # verdict.pl FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files
-# (*.tap) and test scripts (*.t). Prints what failed and what was skipped, a
-# table of programs and kernels, one of what needs no kernel, and as the last line
-# "N passed, N failed, N skipped". Exits with 0 only if nothing failed.
+# (*.tap) and test scripts (*.t). Prints what was skipped and what failed, a table of
+# programs and kernels, one of what needs no kernel, what failed once more and in
+# short, and as the last line "N passed, N failed, N skipped". Exits with 0 only if
+# nothing failed.
 #
 # Stricter than prove: a skip without a reason fails, and so do TODO and XFAIL,
 # for a test that may fail tests nothing.
@@ -188,6 +189,18 @@ sub print_others
 	       $skipped{$_} || '-') for @names;
 }
 
+# Where to look, for who sees the last lines alone: the first failure of each file.
+sub print_failed
+{
+	my @names = grep { $failed{$_} } @_;
+
+	print_section('Did not pass', map {
+		my $first = $failures{$_}[0];
+
+		length($first) > 100 ? substr($first, 0, 97) . '...' : $first;
+	} @names);
+}
+
 die("usage: verdict.pl FILE...\n") if !@ARGV;
 
 my $harness = TAP::Harness->new({
@@ -214,6 +227,7 @@ print_section('Failed', map { @{$failures{$_} // []} } @names);
 
 print_matrix();
 print_others(grep { !/^[^\/]+\/./ || /^harness\// } @names);
+print_failed(@names);
 
 my %total = (passed => 0, failed => 0, skipped => 0);
 for my $name (@names) {

@@ -34,13 +34,15 @@ static inline void compat_vm_flags_set(struct vm_area_struct *vma,
  */
 #if !defined(CONFIG_TRANSPARENT_HUGEPAGE)
 /* Declared, but not there. */
-#elif defined(RANGE_FAULT_TEST_HAVE_INSERT_PFN_PMD)
-#define COMPAT_INSERT_SPECIAL_PMD(vmf, pfn, write) \
-	vmf_insert_pfn_pmd(vmf, pfn, write)
-#elif defined(RANGE_FAULT_TEST_HAVE_INSERT_PFN_T_PMD)
+#elif defined(RANGE_FAULT_TEST_HAVE_SPECIAL_PMD)
+#ifdef RANGE_FAULT_TEST_HAVE_PFN_T
 #include <linux/pfn_t.h>
 #define COMPAT_INSERT_SPECIAL_PMD(vmf, pfn, write) \
 	vmf_insert_pfn_pmd(vmf, pfn_to_pfn_t(pfn), write)
+#else
+#define COMPAT_INSERT_SPECIAL_PMD(vmf, pfn, write) \
+	vmf_insert_pfn_pmd(vmf, pfn, write)
+#endif
 #endif
 
 #endif /* RANGE_FAULT_TEST_COMPAT_H */

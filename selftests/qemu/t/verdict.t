@@ -85,6 +85,7 @@ like($table, qr{^one +1/-/1 +7s +1/-/- +12s$}m, 'a program on both');
 like($table, qr{^two +1/1/- +3s$}m, 'a program on one');
 like($table, qr{^guest +1/-/- +31s +$}m, 'the guest');
 like($table, qr{^style +1 +- +-$}m, 'what is no kernel\'s');
-like($table, qr/\n5 passed, 1 failed, 1 skipped\n$/, 'the sum over all');
+like($table, qr/\nDid not pass:\n  new\/two: 2 ?\n\n5 passed, 1 failed, 1 skipped\n$/,
+     'what failed, and the sum over all');
 
 done_testing();

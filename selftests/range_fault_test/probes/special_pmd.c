@@ -5,9 +5,6 @@ vm_fault_t probe(struct vm_fault *vmf, unsigned int order);
 vm_fault_t probe(struct vm_fault *vmf, unsigned int order)
 {
 	const struct vm_operations_struct ops = { .huge_fault = probe };
-	unsigned long pfn = order;
 
-	if (pmd_special(*vmf->pmd))
-		return ops.huge_fault(vmf, order);
-	return vmf_insert_pfn_pmd(vmf, pfn, false);
+	return pmd_special(*vmf->pmd) ? ops.huge_fault(vmf, order) : 0;
 }
