@@ -1090,7 +1090,7 @@ static volatile bool stop_moving;
 struct move {
 	char *start;
 	size_t npages;
-	unsigned long moved;
+	volatile unsigned long moved;
 };
 
 static void *move_between_nodes(void *argument)
@@ -1119,10 +1119,10 @@ static void *move_between_nodes(void *argument)
  * Pages on the move between two NUMA nodes are migration entries for a while:
  * nothing in a snapshot, waited for when asked.
  */
-TEST_F(entry, migration)
+TEST_F_TIMEOUT(entry, migration, 60)
 {
 	struct move move = { .npages = 64 };
-	double deadline = seconds_now() + 3;
+	double enough = seconds_now() + 0.5, deadline = seconds_now() + 30;
 	unsigned int kinds[HMM_MIRROR_KIND_BAD + 1] = {};
 	unsigned long answers = 0;
 	pthread_t mover;
@@ -1134,7 +1134,10 @@ TEST_F(entry, migration)
 	ASSERT_NE(NULL, move.start);
 	mark_pages(move.start, move.npages, 900);
 	ASSERT_EQ(0, pthread_create(&mover, NULL, move_between_nodes, &move));
-	while (seconds_now() < deadline) {
+	while (seconds_now() < enough ||
+	       ((!move.moved || (answer.has_entries &&
+				 !kinds[HMM_MIRROR_KIND_MIGRATION])) &&
+		seconds_now() < deadline)) {
 		EXPECT_EQ(0, SNAP(move.start, move.npages));
 		for (i = 0; answer.has_entries && i < move.npages; i++)
 			kinds[answer.entries[i]]++;

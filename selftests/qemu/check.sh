@@ -26,6 +26,22 @@ default_jobs()
 	}' /proc/meminfo
 }
 
+# check_harness TEST...: what needs no kernel: style, and the tests of all this itself.
+# They leave TAP in build/harness/tap/, and have the time that the guests do not want.
+check_harness()
+{
+	pid=
+	trap '[ -z "$pid" ] || kill "$pid"; exit 1' TERM
+	for test; do
+		case $test in
+		*.t) nice -n 19 perl "$test" ;;
+		*) nice -n 19 "$test" ;;
+		esac >"$build_dir/harness/tap/$(basename "$test").tap" &
+		pid=$!
+		wait "$pid" || :
+	done
+}
+
 # What takes longest comes first, that nothing else is left to wait for at the end:
 # kernels that must be built, before others those with many checks.
 longest_first()
@@ -51,23 +67,21 @@ for kernel in $kernels; do
 	kernel_field "$kernel" 1 >/dev/null
 done
 
-rm -rf "$build_dir/tap"
-mkdir -p "$build_dir/tap"
-set --
-style=
+rm -rf "$build_dir/harness"
+mkdir -p "$build_dir/harness/tap"
+harness=
 if [ -z "${TESTS:-}${ARGS:-}" ]; then
-	style=style
-	set -- "$qemu_dir"/t/*.t "$build_dir/tap/style.tap"
+	check_harness "$qemu_dir/../style.sh" "$qemu_dir"/t/*.t &
+	harness=$!
+	trap 'kill "$harness" 2>/dev/null || :' EXIT
+	trap 'exit 130' INT TERM HUP
 fi
-# Style is checked when there is not much else left to do.
-# shellcheck disable=SC2086,SC2016 # lists of words; for the other shell
-{ longest_first $kernels; printf '%s' "$style"; } |
-	xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" sh -c '
-		case $3 in
-		style) "$1/../style.sh" >"$2" || : ;;
-		*) "$1/check_kernel.sh" "$3" ;;
-		esac' - "$qemu_dir" "$build_dir/tap/style.tap"
-for kernel in $kernels; do
+# shellcheck disable=SC2086 # a list of words
+longest_first $kernels | xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" \
+	"$qemu_dir/check_kernel.sh"
+[ -z "$harness" ] || wait "$harness"
+set --
+for kernel in ${harness:+harness} $kernels; do
 	set -- "$@" "$build_dir/$kernel"/tap/*.tap
 done
 

@@ -1,11 +1,10 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: GPL-2.0
 #
-# verdict.pl FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files
-# (*.tap) and test scripts (*.t). Prints what was skipped and what failed, a table of
-# programs and kernels, one of what needs no kernel, what failed once more and in
-# short, and as the last line "N passed, N failed, N skipped". Exits with 0 only if
-# nothing failed.
+# verdict.pl FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files.
+# Prints what was skipped and what failed, a table of programs and kernels, one of what
+# needs no kernel, what failed once more and in short, and as the last line "N passed,
+# N failed, N skipped". Exits with 0 only if nothing failed.
 #
 # Stricter than prove: a skip without a reason fails, and so do TODO and XFAIL,
 # for a test that may fail tests nothing.
@@ -15,13 +14,13 @@ use warnings;
 use open qw(:std :encoding(UTF-8));
 use TAP::Harness;
 
-# build/KERNEL/tap/NAME.tap is KERNEL/NAME, build/tap/NAME.tap is NAME.
+# build/KERNEL/tap/NAME.tap is KERNEL/NAME, any other NAME.tap is NAME. What needs no
+# kernel has "harness" in the place of one.
 sub display_name
 {
 	my ($path) = @_;
 
-	return "harness/$1" if $path =~ m{([^/]+)\.t$};
-	return "$1/$2" if $path =~ m{([^/]+)/tap/([^/]+)\.tap$} && $1 ne 'build';
+	return "$1/$2" if $path =~ m{([^/]+)/tap/([^/]+)\.tap$};
 	return $1 if $path =~ m{([^/]+)\.tap$};
 	return $path;
 }
@@ -138,7 +137,7 @@ sub print_matrix
 	for my $path (@ARGV) {
 		my ($dir, $kernel, $program) =
 			$path =~ m{((?:.*/)?([^/]+))/tap/([^/]+)\.tap$};
-		next if !$program || $kernel eq 'build';
+		next if !$program || $kernel eq 'harness';
 		push(@kernels, $kernel) if !$kernel_dirs{$kernel};
 		$kernel_dirs{$kernel} = $dir;
 		push(@programs, $program) if !$seen{$program}++;
@@ -204,10 +203,7 @@ sub print_failed
 die("usage: verdict.pl FILE...\n") if !@ARGV;
 
 my $harness = TAP::Harness->new({
-	exec => sub {
-		my ($harness, $path) = @_;
-		return [$path =~ /\.t$/ ? $^X : 'cat', $path];
-	},
+	exec => ['cat'],
 	verbosity => -3,
 	jobs => 4,
 	merge => 0,
@@ -226,7 +222,7 @@ print_section('Skipped', map { @{$skips{$_} // []} } @names);
 print_section('Failed', map { @{$failures{$_} // []} } @names);
 
 print_matrix();
-print_others(grep { !/^[^\/]+\/./ || /^harness\// } @names);
+print_others(grep { !m{/} || m{^harness/} } @names);
 print_failed(@names);
 
 my %total = (passed => 0, failed => 0, skipped => 0);
