@@ -322,6 +322,37 @@ TEST_F(compare, c6_d5_hwpoison)
 	EXPECT_EQ(EHWPOISON, error[1]);
 }
 
+/*
+ * Memory that there is not: a cgroup is full, may not swap, and its only process must
+ * not be killed.
+ */
+TEST_F(compare, d5_out_of_memory)
+{
+	const char *what = "more asked for than a cgroup may have";
+	size_t npages = (16UL << 20) / self->page;
+	char *start[2] = { map_anonymous(npages), map_anonymous(npages) };
+	int error[2], turn;
+
+	for (turn = 0; turn < 2; turn++) {
+		ASSERT_NE(NULL, start[turn]);
+		/* What takes the answer is there already. */
+		EXPECT_EQ(0, ASK(functions[turn], start[turn], npages, SNAPSHOT));
+	}
+	if (!write_text("/proc/self/oom_score_adj", "-1000") ||
+	    !enter_memory_cgroup(8UL << 20)) {
+		cannot("D5", what, "no memory cgroup");
+		SKIP(return, "no memory controller in cgroup2");
+	}
+	write_text(MEMORY_CGROUP "/memory.swap.max", "0");
+	for (turn = 0; turn < 2; turn++) {
+		error[turn] = ASK(functions[turn], start[turn], npages, WRITE);
+		munmap(start[turn], npages * self->page);
+	}
+	leave_memory_cgroup();
+	row("D5", what, "%s|%s", outcome(error[0]), outcome(error[1]));
+	EXPECT_EQ(ENOMEM, error[1]);
+}
+
 #define TRACING	"/sys/kernel/tracing/"
 
 /*

@@ -5,7 +5,6 @@
  * the handler of a userfaultfd, and invalidations by other threads.
  */
 #include <pthread.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 
@@ -563,28 +562,13 @@ TEST_F_TIMEOUT(control, invalidated_again_and_again, 300)
 TEST_F_TIMEOUT(control, more_than_fits, 450)
 {
 	size_t npages = (16UL << 20) / self->page;
-	char path[64] = "/tmp/cgroup_XXXXXX";
-	char file[128];
 	double begin;
 	char *start;
 
 	if (!have_swap())
 		SKIP(return, "no swap space is active");
-	ASSERT_NE(NULL, mkdtemp(path));
-	if (mount("cgroup2", path, "cgroup2", 0, NULL))
-		SKIP(return, "no cgroup2: %s", strerror(errno));
-	snprintf(file, sizeof(file), "%s/cgroup.subtree_control", path);
-	write_text(file, "+memory");
-	snprintf(file, sizeof(file), "%s/small", path);
-	mkdir(file, 0700);
-	snprintf(file, sizeof(file), "%s/small/memory.max", path);
-	if (!write_text(file, "8388608")) {
-		umount2(path, MNT_DETACH);
+	if (!enter_memory_cgroup(8UL << 20))
 		SKIP(return, "no memory controller in cgroup2");
-	}
-	snprintf(file, sizeof(file), "%s/small/cgroup.procs", path);
-	ASSERT_TRUE(write_number(file, getpid()));
-
 	start = map_anonymous(npages);
 	ASSERT_NE(NULL, start);
 	self->request.timeout_ms = 1500;
@@ -593,7 +577,7 @@ TEST_F_TIMEOUT(control, more_than_fits, 450)
 	EXPECT_EQ(EBUSY, ask_range(_metadata, self, start, npages, WRITE));
 	/* Each of the locked calls goes through all of it once. */
 	EXPECT_GT(60, seconds_now() - begin);
-	umount2(path, MNT_DETACH);
+	leave_memory_cgroup();
 }
 
 /* The first failing address is named, and what is below is kept. */

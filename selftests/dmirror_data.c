@@ -6,13 +6,8 @@
  */
 #include "harness.h"
 
-#include <sys/mount.h>
-#include <sys/stat.h>
 
 #include "dmirror_test.h"
-
-#define CGROUP_ROOT	"/tmp/dmirror_data_cgroup"
-#define CGROUP		CGROUP_ROOT "/limited"
 
 /* More than fits into the cgroup; what is worked on, and its buffer, does fit. */
 #define TOTAL		(12UL << 20)
@@ -66,27 +61,6 @@ FIXTURE_VARIANT_ADD(data, coherent)
 	.huge = false,
 };
 
-static void leave_cgroup(void)
-{
-	write_number(CGROUP_ROOT "/cgroup.procs", getpid());
-	rmdir(CGROUP);
-	umount(CGROUP_ROOT);
-	rmdir(CGROUP_ROOT);
-}
-
-/* This process becomes the only one of a cgroup with @limit bytes of memory. */
-static bool enter_cgroup(unsigned long limit)
-{
-	/* What a test that was killed may have left behind. */
-	leave_cgroup();
-	mkdir(CGROUP_ROOT, 0700);
-	return !mount("cgroup2", CGROUP_ROOT, "cgroup2", 0, NULL) &&
-	       write_text(CGROUP_ROOT "/cgroup.subtree_control", "+memory") &&
-	       (!mkdir(CGROUP, 0700) || errno == EEXIST) &&
-	       write_number(CGROUP "/memory.max", limit) &&
-	       write_number(CGROUP "/cgroup.procs", getpid());
-}
-
 FIXTURE_SETUP(data)
 {
 	const char *reason;
@@ -107,7 +81,7 @@ FIXTURE_SETUP(data)
 	self->start = variant->huge ? map_huge_hole(TOTAL / pmd_size()) :
 				      map_anonymous(TOTAL / page_size());
 	ASSERT_NE(NULL, self->start);
-	self->mounted = enter_cgroup(LIMIT);
+	self->mounted = enter_memory_cgroup(LIMIT);
 	if (!self->mounted)
 		SKIP(return, "this kernel has no cgroup2 with a memory controller");
 }
@@ -115,7 +89,7 @@ FIXTURE_SETUP(data)
 FIXTURE_TEARDOWN(data)
 {
 	if (self->mounted)
-		leave_cgroup();
+		leave_memory_cgroup();
 	close(self->fds[0]);
 	close(self->fds[1]);
 }
@@ -241,7 +215,7 @@ TEST_F_TIMEOUT(data, end_to_end_under_pressure, 450)
 			ok = holds(start, 1, window);
 		ASSERT_TRUE(ok);
 	}
-	swapped = read_number(CGROUP "/memory.swap.current", 0) / page_size();
+	swapped = read_number(MEMORY_CGROUP "/memory.swap.current", 0) / page_size();
 	for (window = 0; window < NO_WINDOWS; window++)
 		ASSERT_TRUE(holds(window_at(self->start, window), 1, window));
 	TH_LOG("%lu pages went to the device, %lu came back on request, %lu were in swap",

@@ -13,6 +13,8 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -254,6 +256,33 @@ static inline bool swap_out(void *start, size_t npages)
 static inline bool have_swap(void)
 {
 	return meminfo_value("SwapFree") > 0;
+}
+
+#define MEMORY_CGROUP_ROOT	"/tmp/memory_cgroup"
+#define MEMORY_CGROUP		MEMORY_CGROUP_ROOT "/limited"
+
+static inline void leave_memory_cgroup(void)
+{
+	write_number(MEMORY_CGROUP_ROOT "/cgroup.procs", getpid());
+	rmdir(MEMORY_CGROUP);
+	umount(MEMORY_CGROUP_ROOT);
+	rmdir(MEMORY_CGROUP_ROOT);
+}
+
+/* This process becomes the only one of a cgroup with @limit bytes of memory. */
+static inline bool enter_memory_cgroup(unsigned long limit)
+{
+	/* What a test that was killed may have left behind. */
+	leave_memory_cgroup();
+	mkdir(MEMORY_CGROUP_ROOT, 0700);
+	if (!mount("cgroup2", MEMORY_CGROUP_ROOT, "cgroup2", 0, NULL) &&
+	    write_text(MEMORY_CGROUP_ROOT "/cgroup.subtree_control", "+memory") &&
+	    (!mkdir(MEMORY_CGROUP, 0700) || errno == EEXIST) &&
+	    write_number(MEMORY_CGROUP "/memory.max", limit) &&
+	    write_number(MEMORY_CGROUP "/cgroup.procs", getpid()))
+		return true;
+	leave_memory_cgroup();
+	return false;
 }
 
 /* A child that has every page of its parent in common with it, until killed. */
