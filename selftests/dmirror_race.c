@@ -12,7 +12,7 @@
 #include "dmirror_test.h"
 
 #define NPAGES		32
-#define SECONDS		3
+#define SECONDS		2
 
 FIXTURE(race)
 {
