@@ -79,7 +79,10 @@ fi
 # shellcheck disable=SC2086 # a list of words
 longest_first $kernels | xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" \
 	"$qemu_dir/check_kernel.sh"
-[ -z "$harness" ] || wait "$harness"
+if [ -n "$harness" ]; then
+	wait "$harness"
+	trap - EXIT
+fi
 set --
 for kernel in ${harness:+harness} $kernels; do
 	set -- "$@" "$build_dir/$kernel"/tap/*.tap
