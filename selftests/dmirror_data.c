@@ -6,7 +6,6 @@
  */
 #include "harness.h"
 
-
 #include "dmirror_test.h"
 
 /* More than fits into the cgroup; what is worked on, and its buffer, does fit. */
