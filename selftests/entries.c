@@ -1283,10 +1283,13 @@ TEST_F(entry, mixed)
  * The tests are apart as they switch the balancing on, which takes seconds.
  */
 #define NUMA_BALANCING	"/sys/kernel/debug/sched/numa_balancing/"
+#define HUGETLB_POOL	"/sys/devices/system/node/node1/hugepages/" \
+			"hugepages-2048kB/nr_hugepages"
 
 FIXTURE(numa_hint)
 {
 	int fd;
+	unsigned long pool;
 };
 
 FIXTURE_SETUP(numa_hint)
@@ -1297,11 +1300,14 @@ FIXTURE_SETUP(numa_hint)
 		SKIP(return, "there are no two NUMA nodes, with CPU 0 and 1");
 	if (access(NUMA_BALANCING, F_OK))
 		SKIP(return, "the kernel has no NUMA balancing, or no debugfs");
+	self->pool = read_number(HUGETLB_POOL, 0);
 }
 
 FIXTURE_TEARDOWN(numa_hint)
 {
 	write_text("/proc/sys/kernel/numa_balancing", "0");
+	if (self->pool)
+		write_number(HUGETLB_POOL, self->pool);
 	close(self->fd);
 }
 
@@ -1450,6 +1456,9 @@ TEST_F_TIMEOUT(numa_hint, huge_page, 300)
 	if (ask(_metadata, self->fd, RANGE_FAULT_TEST_KERNEL, map_anonymous(1),
 		1, SNAPSHOT) == EOPNOTSUPP)
 		SKIP(return, "the kernel has no hmm_range_fault() as witness");
+	/* What the node's hugetlb pages become when they are freed is in one piece. */
+	if (self->pool >= 8)
+		write_number(HUGETLB_POOL, self->pool - 8);
 	start = map_numa_hints(_metadata, self->fd, 4 * npages, true);
 	ASSERT_NE(NULL, start);
 
@@ -1467,6 +1476,8 @@ TEST_F_TIMEOUT(numa_hint, huge_page, 300)
 		EXPECT_PAGEMAP(page_at(huge, 77), 0, 1);
 	}
 	EXPECT_TRUE(pages_are_marked(start, 4 * npages, 0));
+	/* The pool gets them back. */
+	munmap(start, 4 * npages * page_size());
 }
 
 TEST_HARNESS_MAIN
