@@ -42,8 +42,14 @@ sub dkms
 # What DKMS has on this machine, and the index of the machine's modules
 sub machine
 {
-	return join('', sort(`find /var/lib/dkms /usr/src -maxdepth 1 -printf '%p %T@\n'`,
-			     `find /lib/modules -maxdepth 2 -printf '%p %T@\n'`));
+	my @found;
+
+	for my $tree (['/var/lib/dkms', 1], ['/usr/src', 1], ['/lib/modules', 2]) {
+		my ($path, $depth) = @$tree;
+
+		push(@found, `find '$path' -maxdepth $depth -printf '%p %T@\n'`) if -e $path;
+	}
+	return join('', sort(@found));
 }
 
 sub test_kernel
