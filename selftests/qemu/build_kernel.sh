@@ -93,7 +93,7 @@ build_newest()
 }
 
 "$qemu_dir/packages.sh" gcc make xz-utils bc bison flex libelf-dev libssl-dev \
-	kmod rsync
+	kmod lz4 rsync
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES
 if [ "$suites" = - ]; then
 	apt_retry build_newest || die "cannot build a kernel from $pattern"
