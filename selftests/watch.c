@@ -1522,7 +1522,7 @@ TEST_F_TIMEOUT(watch, read_while_invalidating, 300)
 	__u64 lost = COUNTER(self->fd, events_lost);
 	struct sharer sharer = { .fd = self->fd };
 	double deadline = seconds_now() + PATIENCE;
-	size_t total = 5000;
+	size_t total = 2000;
 	size_t i;
 
 	ASSERT_TRUE(set_nonblocking(self->fd, false));
@@ -1549,7 +1549,7 @@ TEST_F_TIMEOUT(watch, two_readers, 300)
 {
 	struct sharer sharers[2] = { { .fd = self->fd }, { .fd = self->fd } };
 	double deadline = seconds_now() + PATIENCE;
-	size_t total = 3000;
+	size_t total = 1500;
 	size_t i;
 
 	ASSERT_TRUE(set_nonblocking(self->fd, false));
