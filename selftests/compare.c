@@ -339,7 +339,7 @@ TEST_F(compare, d5_out_of_memory)
 		EXPECT_EQ(0, ASK(functions[turn], start[turn], npages, SNAPSHOT));
 	}
 	if (!write_text("/proc/self/oom_score_adj", "-1000") ||
-	    !enter_memory_cgroup(8UL << 20)) {
+	    !enter_memory_cgroup("memory.max", 8UL << 20)) {
 		cannot("D5", what, "no memory cgroup");
 		SKIP(return, "no memory controller in cgroup2");
 	}

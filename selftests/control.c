@@ -567,7 +567,7 @@ TEST_F_TIMEOUT(control, more_than_fits, 450)
 
 	if (!have_swap())
 		SKIP(return, "no swap space is active");
-	if (!enter_memory_cgroup(8UL << 20))
+	if (!enter_memory_cgroup("memory.max", 8UL << 20))
 		SKIP(return, "no memory controller in cgroup2");
 	start = map_anonymous(npages);
 	ASSERT_NE(NULL, start);

@@ -80,7 +80,12 @@ FIXTURE_SETUP(data)
 	self->start = variant->huge ? map_huge_hole(TOTAL / pmd_size()) :
 				      map_anonymous(TOTAL / page_size());
 	ASSERT_NE(NULL, self->start);
-	self->mounted = enter_memory_cgroup(LIMIT);
+	/*
+	 * Not memory.max: while all pages are active the kernel looks at counters up to
+	 * two seconds old to find out whether any must be made inactive (as
+	 * inactive_is_low() of 6.12), and takes that for "nothing can be paged out".
+	 */
+	self->mounted = enter_memory_cgroup("memory.high", LIMIT);
 	if (!self->mounted)
 		SKIP(return, "this kernel has no cgroup2 with a memory controller");
 }

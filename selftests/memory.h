@@ -269,16 +269,23 @@ static inline void leave_memory_cgroup(void)
 	rmdir(MEMORY_CGROUP_ROOT);
 }
 
-/* This process becomes the only one of a cgroup with @limit bytes of memory. */
-static inline bool enter_memory_cgroup(unsigned long limit)
+/*
+ * This process becomes the only one of a cgroup with @limit bytes of memory. @file is
+ * "memory.max": more is refused, and the process may be killed; or "memory.high": it
+ * has to wait until something is paged out.
+ */
+static inline bool enter_memory_cgroup(const char *file, unsigned long limit)
 {
+	char path[64];
+
+	snprintf(path, sizeof(path), MEMORY_CGROUP "/%s", file);
 	/* What a test that was killed may have left behind. */
 	leave_memory_cgroup();
 	mkdir(MEMORY_CGROUP_ROOT, 0700);
 	if (!mount("cgroup2", MEMORY_CGROUP_ROOT, "cgroup2", 0, NULL) &&
 	    write_text(MEMORY_CGROUP_ROOT "/cgroup.subtree_control", "+memory") &&
 	    (!mkdir(MEMORY_CGROUP, 0700) || errno == EEXIST) &&
-	    write_number(MEMORY_CGROUP "/memory.max", limit) &&
+	    write_number(path, limit) &&
 	    write_number(MEMORY_CGROUP "/cgroup.procs", getpid()))
 		return true;
 	leave_memory_cgroup();
