@@ -42,6 +42,20 @@ boot_tests()
 	TESTS=$(tests_for "$1") \
 		"$qemu_dir/make_initramfs.sh" "$build_dir/$1" check || return 1
 	say "booting $1 ($kernel_release)"
+	boot_check "$1" || return 1
+	# QEMU 7.2 may run an int3 that the other processor has just replaced, seen when the
+	# kernel patches itself while it boots. Nothing of ours runs before init.
+	console=$build_dir/$1/log/console
+	if [ -e "$console.log" ] && ! grep -q 'Run .* as init process' "$console.log"; then
+		say "$1 did not get as far as its first process; booting once more"
+		mv "$console.log" "$console.first.log"
+		boot_check "$1"
+	fi
+}
+
+# boot_check NAME: runs its tests in the guest
+boot_check()
+{
 	"$qemu_dir/boot.sh" "$build_dir/$1" check awk -f "$qemu_dir/progress.awk"
 }
 
