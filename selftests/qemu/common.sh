@@ -134,7 +134,7 @@ unpack_package()
 }
 
 # What has been compiled before is taken from the cache, its warnings included; in
-# another clone only where nothing has the clone's path in it, as kbuild's files have.
+# another clone only where nothing has the clone's path in it (build.sh sees to that).
 use_ccache()
 {
 	"$qemu_dir/packages.sh" ccache
