@@ -113,14 +113,19 @@ check_build()
 	rm -rf "$style_out"
 	unset MAKEFLAGS MFLAGS MAKEOVERRIDES
 	mkdir -p "$style_out"
-	make -s -j "$(nproc)" -C "$tree" -f "$top_dir/Makefile" project_modules \
-		KDIR="$kernel_build" OUT="$style_out" KBUILD_FLAGS=C=2 \
-		>"$style_out/log" 2>&1 || {
+	with_same_name style "$style_out" check_modules >"$style_out/log" 2>&1 || {
 		cat "$style_out/log"
 		return 1
 	}
 	grep -iE '\b(warning|error): ' "$style_out/log" |
-		sed "s|$style_out/src/||" || :
+		sed "s|$cache_dir/clone/style/src/||" || :
+}
+
+# check_modules DIRECTORY: builds them there
+check_modules()
+{
+	make -s -j "$(nproc)" -C "$tree" -f "$top_dir/Makefile" project_modules \
+		KDIR="$kernel_build" OUT="$1" KBUILD_FLAGS=C=2
 }
 
 check_kernel_doc()

@@ -7,7 +7,9 @@ package Kernels;
 
 use strict;
 use warnings;
+use Fcntl qw(:flock);
 use File::Basename qw(dirname);
+use File::Path qw(make_path remove_tree);
 use Test::More;
 
 my $dir = dirname(__FILE__);
@@ -37,6 +39,34 @@ sub location
 
 	die("cannot get the kernel $name\n") if $? || !$location{kernel_build};
 	return %location;
+}
+
+my %locks;
+
+# build_directory(NAME): an empty directory, ours until we end. Its path is the same in
+# every clone: it is in the compiler's options, and so in what the compiler's cache
+# looks for.
+sub build_directory
+{
+	my ($name) = @_;
+
+	chomp(my $path = `'$dir/kernel_names.sh' --cache`);
+	$path .= "/clone/$name.test";
+	make_path(dirname($path));
+	open(my $lock, '>', "$path.lock") or die("$path.lock: $!\n");
+	flock($lock, LOCK_EX) or die("$path.lock: $!\n");
+	$locks{$path} = $lock;
+	remove_tree($path);
+	die("cannot remove $path\n") if -e $path;
+	make_path($path);
+	return $path;
+}
+
+END
+{
+	local $?;
+
+	remove_tree($_) for keys(%locks);
 }
 
 # packages(PACKAGE...): installs those that are missing

@@ -13,6 +13,13 @@ kernel=${1:-$(default_kernel)}
 out=$top_dir/build/$kernel
 jobs=$(nproc)
 
+# build_modules DIRECTORY
+build_modules()
+{
+	make -s -j "$jobs" -C "$top_dir" project_modules KDIR="${kernel_build:?}" \
+		OUT="$1" KBUILD_FLAGS=KCFLAGS=-Werror
+}
+
 "$qemu_dir/packages.sh" gcc libc6-dev make
 use_ccache
 location=$("$qemu_dir/fetch_kernel.sh" "$kernel")
@@ -23,16 +30,7 @@ eval "$location"
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES KBUILD_EXTRA_SYMBOLS
 say "building for $kernel ($kernel_release)"
 mkdir -p "$out"
-(
-	# By a name that is the same in every clone: kbuild has it in the compiler's
-	# options, and so in what the compiler's cache looks for.
-	link=$cache_dir/clone/$kernel
-	mkdir -p "${link%/*}"
-	flock 9
-	ln -sfnT "$out" "$link"
-	make -s -j "$jobs" -C "$top_dir" project_modules KDIR="$kernel_build" \
-		OUT="$link" KBUILD_FLAGS=KCFLAGS=-Werror 9>&-
-) 9>"$cache_dir/.clone.$kernel.lock" >&2
+with_same_name "$kernel" "$out" build_modules >&2
 
 mkdir -p "$out/kernel_tests"
 if grep -qx CONFIG_DEVICE_PRIVATE=y "$kernel_build/.config"; then

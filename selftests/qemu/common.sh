@@ -134,12 +134,26 @@ unpack_package()
 }
 
 # What has been compiled before is taken from the cache, its warnings included; in
-# another clone only where nothing has the clone's path in it (build.sh sees to that).
+# another clone only where nothing has the clone's path in it (with_same_name).
 use_ccache()
 {
 	"$qemu_dir/packages.sh" ccache
 	export PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$cache_dir/ccache"
 	export CCACHE_MAXSIZE=1G CCACHE_BASEDIR="$top_dir" CCACHE_NOHASHDIR=1
+}
+
+# with_same_name NAME DIRECTORY COMMAND...: runs COMMAND, and its last argument is a name
+# of DIRECTORY that is the same in every clone: kbuild has it in the compiler's options,
+# and so in what the compiler's cache looks for. One at a time.
+with_same_name()
+{
+	same_name=$cache_dir/clone/$1
+	mkdir -p "${same_name%/*}"
+	(
+		flock 9 && ln -sfnT "$2" "$same_name" || exit 1
+		shift 2
+		"$@" "$same_name" 9>&-
+	) 9>"$cache_dir/.clone.$1.lock"
 }
 
 # lock_tree SCRIPT ARGUMENT...: starts SCRIPT anew so that it is the only one

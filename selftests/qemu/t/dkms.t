@@ -7,14 +7,13 @@
 use strict;
 use warnings;
 use File::Path qw(make_path);
-use File::Temp qw(tempdir);
 use FindBin;
 use lib "$FindBin::Bin/..";
 use Kernels;
 use Test::More;
 
 my $top = "$FindBin::Bin/../../..";
-my $dir = tempdir(CLEANUP => 1);
+my $dir = Kernels::build_directory('dkms');
 my ($version) = `cat '$top/dkms.conf'` =~ /^PACKAGE_VERSION="(.*)"$/m;
 my $package = "hmm_mirror/$version";
 

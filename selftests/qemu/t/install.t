@@ -6,14 +6,13 @@
 use strict;
 use warnings;
 use File::Path qw(make_path);
-use File::Temp qw(tempdir);
 use FindBin;
 use lib "$FindBin::Bin/..";
 use Kernels;
 use Test::More;
 
 my $top = "$FindBin::Bin/../../..";
-my $dir = tempdir(CLEANUP => 1);
+my $dir = Kernels::build_directory('install');
 
 # Parts of another make's command line must not get in the way.
 delete(@ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES DESTDIR PREFIX)});
