@@ -23,12 +23,7 @@ if grep -q ' kasan_report$' /proc/kallsyms; then
 	set -- "$@" -T benchmark_thp_migration
 fi
 
-# The tests count faults of the device: nobody else shall move its pages.
-khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
-pause=$(cat $khugepaged)
-echo 4294967295 >$khugepaged
-
-# They also want huge pages, which other programs may have left no room for.
+# They want huge pages, which other programs may have left no room for.
 echo 3 >/proc/sys/vm/drop_caches
 echo 1 >/proc/sys/vm/compact_memory
 
@@ -38,7 +33,6 @@ echo always >$thp
 $program "$@" | tee $output
 status=$?
 echo "$before" >$thp
-echo "$pause" >$khugepaged
 # On top of the TAP, where this would count as fine.
 if grep -q '^ok .* # SKIP' $output; then
 	echo "# a test was skipped"

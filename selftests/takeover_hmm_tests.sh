@@ -15,7 +15,6 @@
 
 program=/guest/hmm-tests
 callers=/sys/kernel/debug/hmm_takeover/callers
-khugepaged=/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 coherent=$(sed -n 's/^dmirror.ko //p' /modules/project)
 failed=0
 
@@ -66,9 +65,6 @@ results()
 		sed 's/ ok # SKIP.*/ skipped/'
 }
 
-# What of the machine changes memory while a test looks at it must not.
-pause=$(cat $khugepaged)
-echo 4294967295 >$khugepaged
 rmmod dmirror
 run /tmp/without "$@" || failed=1
 take_over || failed=1
@@ -77,7 +73,6 @@ called=$(sed -n 's/^test_hmm //p' $callers)
 give_back || failed=1
 # shellcheck disable=SC2086 # a list of words
 insmod /modules/dmirror.ko $coherent || failed=1
-echo "$pause" >$khugepaged
 
 results /tmp/without >/tmp/without.results
 results /tmp/with >/tmp/with.results

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# build_programs.sh: builds hmmctl and the test programs, in build/programs. They are
-# linked statically, and the same for all kernels.
+# build_programs.sh: builds hmmctl, the test programs and what guest/init runs, in
+# build/programs. They are linked statically, and the same for all kernels.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -22,4 +22,5 @@ mkdir -p "$programs_dir"
 	make -s -j "$jobs" -C "$top_dir/tools" O="$programs_dir" LDFLAGS=-static 9>&-
 	make -s -j "$jobs" -C "$top_dir/selftests" OUTPUT="$programs_dir/tests" \
 		KSELFTEST_DIR="$source_dir/tools/testing/selftests" 9>&-
+	make -s -C "$programs_dir" -f "$qemu_dir/guest/Makefile" 9>&-
 ) 9>"$programs_dir/.lock" >&2

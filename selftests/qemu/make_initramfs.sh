@@ -96,6 +96,7 @@ ln -s busybox "$root/bin/sh"
 cp "$qemu_dir/guest/init" "$root/init"
 cp "$qemu_dir/guest/functions.sh" "$root/guest/functions.sh"
 cp "$programs_dir/hmmctl" "$root/bin/hmmctl"
+cp "$programs_dir/khugepaged_sleep" "$root/guest/khugepaged_sleep"
 
 lists=$qemu_dir/guest/modules
 [ ! -e "$lists.$mode" ] || lists="$lists $lists.$mode"
