@@ -60,7 +60,7 @@ help:
 	@echo "Variables:"
 	@echo "  KERNEL=<name>         one of: $(shell $(QEMU)/kernel_names.sh)"
 	@echo "                        (default: all for check, else the first; the built"
-	@echo "                        ones take ten minutes each to build, once)"
+	@echo "                        ones take 10 to 40 minutes each to build, once)"
 	@echo "  HMM_MIRROR_CACHE      where kernels are kept, now in"
 	@echo "                        $$($(QEMU)/kernel_names.sh --cache)"
 	@echo "  HMM_MIRROR_ACCEL=kvm  use KVM; without it QEMU emulates (tcg)"

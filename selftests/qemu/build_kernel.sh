@@ -67,7 +67,7 @@ build_tree()
 	tar -xJf "$3/.download/usr/src/$1.tar.xz" -C "$tree" \
 		--strip-components=1 || return 1
 	rm -r "$3/.download"
-	say "building the kernel (about ten minutes on two processors)"
+	say "building the kernel (ten minutes on two processors, with checks up to forty)"
 	# It shall not take time from tests that run meanwhile.
 	# shellcheck disable=SC2086 # a list of files
 	nice -n 19 "$qemu_dir/compile_kernel.sh" "$tree" "$3/root" $configs \
