@@ -528,7 +528,7 @@ TEST_F_TIMEOUT(control, invalidated_again_and_again, 300)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, take_turns, &nuisance));
 	while (nuisance.rounds < 10)
 		sleep_ms(1);
-	while ((calls < 8 || !busy) && seconds_now() < deadline) {
+	while ((calls < 4 || !busy) && seconds_now() < deadline) {
 		double begin = seconds_now();
 		int error = ask_range(_metadata, self, start, npages, SNAPSHOT);
 

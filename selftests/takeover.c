@@ -515,7 +515,8 @@ TEST_F_TIMEOUT(takeover, under_load, 450)
 
 /*
  * The child asks to write to memory it shares with a child of its own, so that a
- * fault breaks copy-on-write; that invalidates its mirror, whose unmap is slow.
+ * fault breaks copy-on-write; that invalidates its mirror, whose unmap is slow. Its
+ * end is not.
  */
 static pid_t fork_sleeping_caller(struct __test_metadata *_metadata,
 				  unsigned int ms)
@@ -554,7 +555,8 @@ static pid_t fork_sleeping_caller(struct __test_metadata *_metadata,
 	    (answer.words[0] & WORD_STATE) != (WORD_VALID | WORD_WRITE) ||
 	    !pages_are_marked(start, 1, 1))
 		_exit(2);
-	_exit(0);
+	knobs.unmap_delay_us = 0;
+	_exit(ioctl(mirror, MIRROR_TEST_KNOBS, &knobs) ? 1 : 0);
 }
 
 static bool is_sleeping_in(pid_t pid, const char *function)
