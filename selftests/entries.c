@@ -1362,8 +1362,7 @@ static char *map_huge_compacted(size_t nhuge)
 	unsigned int attempt;
 
 	for (attempt = 0; start && attempt < 20; attempt++) {
-		write_text("/proc/sys/vm/drop_caches", "3");
-		write_text("/proc/sys/vm/compact_memory", "1");
+		make_room_for_huge_pages();
 		mark_pages(start, npages, 0);
 		if (pmd_mapped_pages(start) == npages)
 			return start;

@@ -126,6 +126,13 @@ static inline void *map_anonymous_aligned(size_t npages, size_t alignment)
 	return (void *)start;
 }
 
+/* Out of caches, and out of what is free in pieces. */
+static inline void make_room_for_huge_pages(void)
+{
+	write_text("/proc/sys/vm/drop_caches", "3");
+	write_text("/proc/sys/vm/compact_memory", "1");
+}
+
 /* Huge anonymous memory, aligned, empty: the first touch makes a huge page. */
 static inline void *map_huge_hole(size_t nhuge)
 {

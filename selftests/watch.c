@@ -622,8 +622,7 @@ TEST_F(watch, collapse)
 			SKIP(return, "no MADV_COLLAPSE");
 		ASSERT_GT(deadline, seconds_now())
 			TH_LOG("MADV_COLLAPSE: %s", strerror(error));
-		write_text("/proc/sys/vm/drop_caches", "3");
-		write_text("/proc/sys/vm/compact_memory", "1");
+		make_room_for_huge_pages();
 		sleep_ms(10);
 		read_stream(_metadata, self->fd);
 	}
