@@ -1,16 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The front door: "make help" says what there is. What the kernel's build system
-# compiles is in Kbuild.
+# The front door: "make help" lists the targets. Kbuild says what the kernel's build
+# system compiles.
 
-KDIR ?= /lib/modules/$(shell uname -r)/build
+ifneq ($(KDIR),)
+KDIR_GIVEN := yes
+else
+KDIR := /lib/modules/$(shell uname -r)/build
+endif
 QEMU := selftests/qemu
 
-.PHONY: all help modules project_modules build_modules build_tools probe tests
-.PHONY: takeover rdma install_takeover sign_takeover
-.PHONY: install install_modules install_tools install_headers sign_modules
-.PHONY: uninstall install_dkms uninstall_dkms
-.PHONY: run check bench compare mutations shell style clean
+.PHONY: all help modules kernel_headers project_modules build_modules build_tools probe
+.PHONY: takeover install install_modules install_takeover install_tools install_headers
+.PHONY: without_dkms uninstall install_dkms uninstall_dkms
+.PHONY: run rdma dma check bench compare mutations shell style clean
+
+# "su" may give root the user's PATH
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+GOALS := $(or $(MAKECMDGOALS),all)
+# One word for the shell
+quote = '$(subst ','\'',$(1))'
+# What make, kbuild and the shells that they start do not take in a path: say so before
+# anything is done.
+ODD_CHARACTERS := : & ; ( ) < > | ' " ` $$ \ * ? [ ] \# %
+unfit = $(or $(word 2,x$(1)x),$(strip $(foreach character,$(ODD_CHARACTERS),$(findstring $(character),$(1)))))
+refuse = $(if $(unfit),$(error $(2) cannot have a blank or any of $(ODD_CHARACTERS) in its path, which make, kbuild and shells do not take: $(1)))
+
+ifneq ($(filter-out help clean,$(GOALS)),)
+$(call refuse,$(CURDIR),The directory of hmm_mirror)
+$(call refuse,$(KDIR),The kernel's build tree (KDIR))
+$(call refuse,$(OUT),The directory to build in (OUT))
+endif
+ifneq ($(filter modules run rdma dma shell check bench compare mutations style,$(GOALS)),)
+$(call refuse,$(shell $(QEMU)/kernel_names.sh --cache),The cache (HMM_MIRROR_CACHE))
+endif
 
 all: build_modules build_tools
 	@echo
@@ -29,27 +53,31 @@ help:
 	@echo "                        hmm_mirror.ko, or of another with its directory:"
 	@echo "                        NAME=selftests/dmirror/<x>; alone: which there are"
 	@echo
-	@echo "  make install          the module, hmmctl, its man page and the headers"
+	@echo "  make install          the module, the headers, and hmmctl with its man page and"
+	@echo "                        completions for shells"
 	@echo "                        DESTDIR=<directory> below it; PREFIX=/usr/local"
 	@echo "                        SIGN_KEY=<file> SIGN_CERT=<file> sign the module"
 	@echo "  make install_takeover the module and hmm_takeover.ko; nothing loads it by itself"
 	@echo "  make uninstall        remove them again"
-	@echo "  make install_dkms     let DKMS build the module for every kernel"
+	@echo "  make install_dkms     the same, and DKMS builds the module for every kernel"
 	@echo "  make uninstall_dkms   no more"
 	@echo
 	@echo "In a virtual machine, the kernel from Debian's archive; gets what is missing"
 	@echo "with apt-get and changes nothing in /boot:"
 	@echo "  make run              watch hmm_mirror mirror a Python process"
 	@echo "  make rdma             soft-RoCE with on-demand paging, without and with"
-	@echo "                        hmm_takeover.ko (KERNEL=fast-7 by default)"
+	@echo "                        hmm_takeover.ko (KERNEL=stock-7 by default)"
 	@echo "  make check            all tests, and the style checks"
 	@echo "                        TESTS='<glob>...' only these programs, without style;"
 	@echo "                        with a ! before it, all but these"
 	@echo "                        ARGS='-t <name>' options for each program"
 	@echo "  make bench            instructions per page, beside the kernel's own"
 	@echo "                        functions; rewrites docs/benchmarks/"
+	@echo "  make dma              DMA in races with the kernel, where waiting takes no time:"
+	@echo "                        DMAS=10000, strict and lazy; and with bounce buffers"
 	@echo "  make compare          mm/hmm.c and hmm_mirror side by side, measured"
-	@echo "  make mutations        plant bugs in hmm_mirror: does the test find them?"
+	@echo "  make mutations        plant bugs in hmm_mirror: do the tests find them?"
+	@echo "                        NAMES='<glob>...' only these, of selftests/mutations/list"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
 	@echo "  make modules          build the modules, for KERNEL=<name>"
 	@echo
@@ -70,13 +98,16 @@ help:
 
 # --- Building for one kernel: KDIR says which, OUT where ---------------------
 
-# What uname -r says. A distribution's make kernelrelease may say something else.
-RELEASE := $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"/\1/p' \
-	     $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
+override KDIR := $(abspath $(KDIR))
+# What uname -r says. A distribution's make kernelrelease may say something else. If the
+# headers are gone, the directory may still name the kernel.
+RELEASE := $(or $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"/\1/p' \
+	     $(call quote,$(KDIR)/include/generated/utsrelease.h) 2>/dev/null), \
+	     $(patsubst /lib/modules/%/build,%,$(filter /lib/modules/%/build,$(KDIR))))
 ifeq ($(OUT),)
-OUT := build/$(or $(RELEASE),unknown)
+OUT := build/$(or $(RELEASE),$(shell uname -r))
 endif
-override OUT := $(abspath $(OUT))
+override OUT := $(if $(call unfit,$(CURDIR)$(OUT)),build,$(abspath $(OUT)))
 
 # kbuild writes next to the sources (a directory of its own came with 6.13), so
 # it gets a copy of them: the tree stays clean and serves several kernels.
@@ -90,13 +121,19 @@ STALE = $(filter-out $(COPIES),$(shell find $(OUT)/src -name '*.h' \
 CLIENTS := $(patsubst %/Kbuild,%,$(filter %/Kbuild,$(SOURCES)))
 
 HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
-KBUILD = $(MAKE) -C $(KDIR) W=1 $(KBUILD_FLAGS)
+KBUILD = $(MAKE) -C $(KDIR) $(COMPILER) HMM_MIRROR_VERSION=$(VERSION) $(KBUILD_FLAGS)
+# Computed once, when it is needed
+VERSION = $(eval VERSION := $(shell $(HERE)/install/version.sh))$(VERSION)
 
-$(OUT)/src/%: %
-	@mkdir -p $(@D)
-	@cp -p $< $@
+# Whoever names a compiler gets it. "make install" keeps the one that "make" has used.
+given = $(foreach name,$(1),$(if $(filter $(2),$(origin $(name))),$(name)=$(call quote,$($(name)))))
+GIVEN := $(strip $(call given,LLVM ARCH CROSS_COMPILE,command environment) \
+	   $(call given,CC LD,command))
+COMPILER = $(or $(GIVEN),$(USED_COMPILER),$(shell $(HERE)/install/compiler.sh $(KDIR)))
+USED_COMPILER := $(if $(filter install%,$(GOALS)),$(shell cat $(OUT)/compiler 2>/dev/null))
 
-build_modules: $(COPIES)
+# Called before anything is written
+kernel_headers:
 	@if [ ! -e $(KDIR)/Makefile ]; then \
 		echo "There are no kernel headers in $(KDIR)." >&2; \
 		echo "Install them (on Debian: apt-get install linux-headers-$$(uname -r))," >&2; \
@@ -105,8 +142,34 @@ build_modules: $(COPIES)
 		exit 1; \
 	fi
 	@$(HERE)/install/check_kernel.sh $(KDIR)
+	@$(if $(GIVEN)$(USED_COMPILER),:,$(HERE)/install/compiler.sh $(KDIR) >/dev/null)
+
+$(OUT)/src/%: % | kernel_headers
+	@mkdir -p $(@D)
+	@cp -p $< $@
+
+define BUILD_MODULES
 	@rm -f $(STALE)
-	+$(KBUILD) M=$(OUT)/src modules
+	@rm -f $(OUT)/built
+	+$(KBUILD) M=$(OUT)/src modules || \
+		$(HERE)/install/check_kernel.sh $(KDIR) $(OUT)/src/hmm_mirror.o
+	@printf '%s\n' $(call quote,$(COMPILER)) >$(OUT)/compiler
+	@touch $(OUT)/built
+endef
+
+build_modules: $(COPIES) | kernel_headers
+	$(BUILD_MODULES)
+
+# What "make" has built is installed as it is: root may have another compiler, or none,
+# and does not need to write here.
+HEADERS := $(wildcard $(addprefix $(KDIR)/,Module.symvers include/generated/autoconf.h \
+	     include/generated/utsrelease.h))
+$(OUT)/built: $(COPIES) $(HEADERS)
+	$(BUILD_MODULES)
+
+ifneq ($(filter all build_modules project_modules takeover,$(GOALS)),)
+$(OUT)/built: | build_modules
+endif
 
 # What the virtual machine loads: hmm_mirror.ko and the tests' own modules.
 project_modules: build_modules
@@ -115,32 +178,47 @@ project_modules: build_modules
 			KBUILD_EXTRA_SYMBOLS=$(OUT)/src/Module.symvers modules || exit 1; \
 	done
 
-takeover: all
+define BUILD_TAKEOVER
 	+$(KBUILD) M=$(OUT)/src/takeover \
 		KBUILD_EXTRA_SYMBOLS=$(OUT)/src/Module.symvers modules
+	@touch $(OUT)/built_takeover
+endef
+
+takeover: all
+	$(BUILD_TAKEOVER)
 	@echo "       $(OUT)/src/takeover/hmm_takeover.ko"
+
+$(OUT)/built_takeover: $(OUT)/built | $(filter takeover,$(GOALS))
+	$(BUILD_TAKEOVER)
 
 build_tools:
 	+$(MAKE) -C tools O=$(OUT)/tools
 
+# Even with -j, nothing begins before it is known that the rest can be done.
+ifneq ($(filter all takeover install install_takeover,$(GOALS)),)
+build_tools install_tools install_headers: | kernel_headers
+endif
+ifneq ($(filter install,$(GOALS)),)
+build_tools install_tools install_headers: | without_dkms
+endif
+
 # Asks the compiler again, with the flags of the module that the probe is for. In a
-# copy of its own: kbuild thinks that there is nothing else.
+# copy of its own: kbuild thinks that the probe is all there is.
 PROBE_DIR := $(filter-out .,$(patsubst %/,%,$(dir $(NAME))))
 PROBE_FILE := $(addsuffix /,$(PROBE_DIR))probes/$(notdir $(NAME))
 PROBE_OUT := $(OUT)/probe$(addprefix /,$(PROBE_DIR))
 PROBES := $(foreach file,$(SOURCES),$(if $(findstring probes/,$(file)),$(subst probes/,,$(basename $(file)))))
 
-$(OUT)/probe/%: %
+$(OUT)/probe/%: % | kernel_headers
 	@mkdir -p $(@D)
 	@cp -p $< $@
 
-probe: $(addprefix $(OUT)/probe/,$(SOURCES))
+probe: $(addprefix $(OUT)/probe/,$(SOURCES)) | kernel_headers
 	@if [ ! -e $(PROBE_FILE).c ]; then \
 		echo "NAME=<probe>, one of:"; \
 		printf '  %s\n' $(sort $(PROBES)); \
 		exit 1; \
 	fi
-	@$(HERE)/install/check_kernel.sh $(KDIR)
 	@rm -f $(PROBE_OUT)/probes/*.result
 	+@$(KBUILD) -s M=$(PROBE_OUT) PROBE=$(notdir $(NAME)) modules
 	@echo "The compiler on $(PROBE_FILE).c:"
@@ -151,76 +229,127 @@ probe: $(addprefix $(OUT)/probe/,$(SOURCES))
 # --- Installing ---------------------------------------------------------------
 
 PREFIX ?= /usr/local
-VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' $(HERE)/dkms.conf)
+# Relative paths are relative to where make was called, not to where kbuild is. "" is /.
+absolute = $(shell realpath -ms -- $(call quote,$(1)) | sed 's|^/$$||')
+ifneq ($(DESTDIR),)
+override DESTDIR := $(call absolute,$(DESTDIR))
+endif
+override PREFIX := $(call absolute,$(PREFIX))
 MODULE_DIR = $(DESTDIR)/lib/modules/$(RELEASE)/updates
-BIN_DIR := $(DESTDIR)$(PREFIX)/bin
-MAN_DIR := $(DESTDIR)$(PREFIX)/share/man/man1
-INCLUDE_DIR := $(DESTDIR)$(PREFIX)/include
-DKMS_DIR := $(DESTDIR)/usr/src/hmm_mirror-$(VERSION)
-DKMS_FILES := dkms.conf COPYING install/check_kernel.sh \
-	      $(filter probes/% uapi/%,$(SOURCES)) \
-	      $(foreach file,$(SOURCES),$(if $(findstring /,$(file)),,$(file)))
+# Lists the directories that were created for what is installed
+TOOLS_LIST := $(DESTDIR)$(PREFIX)/share/hmm_mirror/directories
+MODULES_LIST = $(MODULE_DIR)/hmm_mirror.directories
+
+FILES := $(HERE)/install/files.sh
+# $(call put,list,mode,file,destination)
+put = $(FILES) install $(call quote,$(1)) $(call quote,$(DESTDIR)) $(2) $(3) $(call quote,$(4))
+# $(call module_files,name): the names that kbuild may have given them, one shell word each
+module_files = $(foreach suffix,ko ko.gz ko.xz ko.zst,$(call quote,$(MODULE_DIR)/$(1).$(suffix)))
 
 # Where modules are indexed; a directory that becomes a package has no index.
-DEPMOD = if [ -e $(MODULE_DIR)/../modules.dep ]; then \
-		 depmod -b $(DESTDIR)/ $(RELEASE); fi
+DEPMOD = if [ -e $(call quote,$(DESTDIR)/lib/modules/$(RELEASE)/modules.dep) ]; then \
+		 depmod -b $(call quote,$(DESTDIR)/) $(RELEASE); fi
 
 install: install_modules install_tools install_headers
-	@$(if $(DESTDIR),,set -- $(MODULE_DIR)/hmm_mirror.ko*; \
-		$(HERE)/install/signing_hint.sh "$$1" $(KDIR))
+	@$(if $(DESTDIR),,for module in $(call module_files,hmm_mirror); do \
+		[ ! -e "$$module" ] || $(HERE)/install/signing_hint.sh "$$module" $(KDIR); done)
 
-# kbuild installs as the kernel wants it, compressed for example. Not left to it:
-# depmod, for which it wants a file that headers do not have; and to sign with the
-# key of who built the kernel, which is rarely here.
-KBUILD_INSTALL = $(KBUILD) INSTALL_MOD_PATH=$(DESTDIR) INSTALL_MOD_DIR=updates \
-		 CONFIG_MODULE_SIG_ALL= cmd_depmod=: quiet_cmd_depmod= modules_install
+# $(call install_from,directory)
+install_from = SIGN_FILE=$(KDIR)/scripts/sign-file SIGN_KEY=$(call quote,$(SIGN_KEY)) \
+	       SIGN_CERT=$(call quote,$(SIGN_CERT)) $(HERE)/install/module.sh $(1) \
+	       $(call quote,$(DESTDIR)) $(call quote,$(MODULE_DIR)) $(KBUILD)
 
-install_modules: build_modules $(if $(SIGN_KEY),sign_modules)
-	+$(KBUILD_INSTALL) M=$(OUT)/src
-	install -m 0644 $(OUT)/src/Module.symvers $(MODULE_DIR)/hmm_mirror.symvers
+install_modules: $(OUT)/built | without_dkms
+	+@$(call install_from,$(OUT)/src)
+	@$(call put,$(MODULES_LIST),0644,$(OUT)/src/Module.symvers,$(MODULE_DIR)/hmm_mirror.symvers)
 	$(DEPMOD)
 
-sign_modules: build_modules
-	$(KDIR)/scripts/sign-file sha256 $(SIGN_KEY) $(SIGN_CERT) $(OUT)/src/hmm_mirror.ko
-
-# Only who asks for it gets a module that patches the kernel.
-install_takeover: install_modules takeover $(if $(SIGN_KEY),sign_takeover)
-	+$(KBUILD_INSTALL) M=$(OUT)/src/takeover
+# A module that patches the kernel is installed only on request.
+install_takeover: install_modules $(OUT)/built_takeover
+	+@$(call install_from,$(OUT)/src/takeover)
 	$(DEPMOD)
 
-sign_takeover: takeover
-	$(KDIR)/scripts/sign-file sha256 $(SIGN_KEY) $(SIGN_CERT) \
-		$(OUT)/src/takeover/hmm_takeover.ko
+# There must not be two modules of the same name.
+$(OUT)/built: | $(if $(filter install%,$(GOALS)),without_dkms)
+without_dkms:
+	@$(HERE)/install/dkms.sh is_absent $(call quote,$(DESTDIR)) $(RELEASE)
+
+# Below PREFIX
+HEADER_FILES := include/linux/hmm_mirror.h include/hmm_mirror/hmm_mirror.h
+TOOL_FILES := bin/hmmctl share/man/man1/hmmctl.1 \
+	      share/bash-completion/completions/hmmctl share/zsh/site-functions/_hmmctl \
+	      share/fish/vendor_completions.d/hmmctl.fish
+# $(call put_tool,mode,file,one of them)
+put_tool = $(call put,$(TOOLS_LIST),$(1),$(2),$(DESTDIR)$(PREFIX)/$(3))
+
+define INSTALL_TOOLS
+	@$(call put_tool,0755,$(OUT)/tools/hmmctl,$(word 1,$(TOOL_FILES)))
+	@$(call put_tool,0644,tools/hmmctl.1,$(word 2,$(TOOL_FILES)))
+	@$(call put_tool,0644,tools/completions/hmmctl.bash,$(word 3,$(TOOL_FILES)))
+	@$(call put_tool,0644,tools/completions/_hmmctl,$(word 4,$(TOOL_FILES)))
+	@$(call put_tool,0644,tools/completions/hmmctl.fish,$(word 5,$(TOOL_FILES)))
+endef
+
+define INSTALL_HEADERS
+	@$(call put_tool,0644,uapi/linux/hmm_mirror.h,$(word 1,$(HEADER_FILES)))
+	@$(call put_tool,0644,hmm_mirror.h,$(word 2,$(HEADER_FILES)))
+endef
 
 install_tools: build_tools
-	install -D -m 0755 $(OUT)/tools/hmmctl $(BIN_DIR)/hmmctl
-	install -D -m 0644 tools/hmmctl.1 $(MAN_DIR)/hmmctl.1
+	$(INSTALL_TOOLS)
 
 install_headers:
-	install -D -m 0644 uapi/linux/hmm_mirror.h $(INCLUDE_DIR)/linux/hmm_mirror.h
-	install -D -m 0644 hmm_mirror.h $(INCLUDE_DIR)/hmm_mirror/hmm_mirror.h
+	$(INSTALL_HEADERS)
 
-# Of directories only what nobody else uses goes, and below DESTDIR all that is empty.
+# Removes the files named here, and the directories that were created for them.
 uninstall:
-	rm -f $(MODULE_DIR)/hmm_mirror.ko* $(MODULE_DIR)/hmm_mirror.symvers
-	rm -f $(MODULE_DIR)/hmm_takeover.ko*
-	$(DEPMOD)
-	rm -f $(BIN_DIR)/hmmctl $(MAN_DIR)/hmmctl.1
-	rm -f $(INCLUDE_DIR)/linux/hmm_mirror.h $(INCLUDE_DIR)/hmm_mirror/hmm_mirror.h
-	$(call remove_empty,$(INCLUDE_DIR)/hmm_mirror)
-	$(if $(DESTDIR),find $(DESTDIR) -mindepth 1 -depth -type d -empty -delete)
+	@$(if $(RELEASE),$(HERE)/install/dkms.sh is_absent $(call quote,$(DESTDIR)) $(RELEASE),:)
+	@$(if $(RELEASE),$(REMOVE_MODULES),:)
+	$(if $(RELEASE),$(DEPMOD))
+	@if $(HERE)/install/dkms.sh is_absent $(call quote,$(DESTDIR)); then $(REMOVE_TOOLS); fi
+	@$(if $(RELEASE),:,$(MODULES_LEFT))
 
-remove_empty = if [ -d $(1) ]; then rmdir --ignore-fail-on-non-empty $(1); fi
+REMOVE_MODULES = $(FILES) remove $(call quote,$(MODULES_LIST)) $(call quote,$(DESTDIR)) \
+		 $(call module_files,hmm_mirror) $(call module_files,hmm_takeover) \
+		 $(call quote,$(MODULE_DIR)/hmm_mirror.symvers)
+REMOVE_TOOLS = $(FILES) remove $(call quote,$(TOOLS_LIST)) $(call quote,$(DESTDIR)) \
+	       $(foreach file,$(TOOL_FILES) $(HEADER_FILES),$(call quote,$(DESTDIR)$(PREFIX)/$(file)))
 
-install_dkms:
-	rm -rf $(DKMS_DIR)
-	mkdir -p $(DKMS_DIR)
-	cp --parents -p $(DKMS_FILES) $(DKMS_DIR)
-	$(if $(DESTDIR),,dkms install hmm_mirror/$(VERSION))
+define MODULES_LEFT
+{ \
+	echo "No module was removed: there are no kernel headers in $(KDIR) that"; \
+	echo "say for which kernel. Nothing but hmmctl and what belongs to it was."; \
+	set -- $(call quote,$(DESTDIR))/lib/modules/*/updates/hmm_mirror.ko*; \
+	[ -e "$$1" ] || exit 0; \
+	echo "There is still:"; \
+	for module; do \
+		release=$${module%/updates/*}; \
+		echo "  $$module"; \
+		echo "    make uninstall KDIR=/lib/modules/$${release##*/}/build"; \
+	done; \
+	exit 1; \
+} >&2
+endef
+
+# With DESTDIR it is for a package, which calls DKMS on the target; or DKMS= says how to
+# call it, with --sourcetree, --dkmstree and --installtree below DESTDIR.
+ifeq ($(DESTDIR),)
+DKMS ?= dkms
+endif
+DKMS_DO = DKMS=$(call quote,$(DKMS)) \
+	  KERNEL_SOURCE=$(if $(KDIR_GIVEN),$(KDIR)) $(HERE)/install/dkms.sh
+DKMS_FILES := dkms.conf COPYING install/check_kernel.sh install/compiler.sh \
+	      install/symvers.sh $(filter probes/% uapi/%,$(SOURCES)) \
+	      $(foreach file,$(SOURCES),$(if $(findstring /,$(file)),,$(file)))
+
+install_dkms: build_tools
+	@$(DKMS_DO) install $(call quote,$(DESTDIR)) $(VERSION) "$(RELEASE)" $(DKMS_FILES)
+	$(INSTALL_TOOLS)
+	$(INSTALL_HEADERS)
 
 uninstall_dkms:
-	$(if $(DESTDIR),,dkms remove hmm_mirror/$(VERSION) --all)
-	rm -rf $(DKMS_DIR)
+	@$(DKMS_DO) remove $(call quote,$(DESTDIR))
+	@$(REMOVE_TOOLS)
 
 # --- With the kernels of the table selftests/qemu/kernels ---------------------
 
@@ -231,13 +360,16 @@ run:
 	@$(QEMU)/run.sh demo $(KERNEL)
 
 rdma:
-	@$(QEMU)/run.sh rdma $(or $(KERNEL),fast-7)
+	@$(QEMU)/run.sh rdma $(or $(KERNEL),stock-7)
+
+dma:
+	@DMAS=$(call quote,$(DMAS)) $(QEMU)/run.sh dma $(KERNEL)
 
 shell:
 	@$(QEMU)/run.sh shell $(KERNEL)
 
 check:
-	@TESTS='$(TESTS)' ARGS='$(ARGS)' $(QEMU)/check.sh $(KERNEL)
+	@TESTS=$(call quote,$(TESTS)) ARGS=$(call quote,$(ARGS)) $(QEMU)/check.sh $(KERNEL)
 
 bench:
 	@$(QEMU)/run.sh bench $(KERNEL)
@@ -246,7 +378,7 @@ compare:
 	@selftests/compare/run.sh $(KERNEL)
 
 mutations:
-	@selftests/mutations/run.sh $(KERNEL)
+	@NAMES=$(call quote,$(NAMES)) selftests/mutations/run.sh $(KERNEL)
 
 style:
 	@selftests/style.sh

@@ -13,12 +13,12 @@ void event_queue_init(struct event_queue *queue)
 }
 
 /*
- * Memory for @capacity events, charged to the caller. Done once, before the
+ * Allocates memory for @capacity events, charged to the caller. Called once, before the
  * first event_queue_add(). Returns 0 or -ENOMEM.
  */
 int event_queue_allocate(struct event_queue *queue, unsigned int capacity)
 {
-	/* How many is the administrator's choice: no warning if it is too many. */
+	/* The administrator chooses the size: no warning if it is too large. */
 	queue->ring = kvcalloc(capacity, sizeof(*queue->ring),
 			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!queue->ring)
@@ -32,11 +32,18 @@ void event_queue_destroy(struct event_queue *queue)
 	kvfree(queue->ring);
 }
 
-/* Never sleeps and never fails: what finds no room is counted. */
+/*
+ * Never sleeps and never fails: events that find no room are counted. Adds nothing once
+ * event_queue_close() has set *@closed.
+ */
 void event_queue_add(struct event_queue *queue,
-		     const struct hmm_mirror_event *event)
+		     const struct hmm_mirror_event *event, const bool *closed)
 {
 	spin_lock(&queue->lock);
+	if (*closed) {
+		spin_unlock(&queue->lock);
+		return;
+	}
 	if (queue->lost || queue->nr == queue->capacity) {
 		queue->lost++;
 		hmm_mirror_count(events_lost, 1);
@@ -50,10 +57,18 @@ void event_queue_add(struct event_queue *queue,
 	wake_up_interruptible_poll(&queue->wait, EPOLLIN | EPOLLRDNORM);
 }
 
+/* When it returns, everybody who adds events with @closed is done, or will add none. */
+void event_queue_close(struct event_queue *queue, bool *closed)
+{
+	spin_lock(&queue->lock);
+	*closed = true;
+	spin_unlock(&queue->lock);
+}
+
 /*
- * Copies up to @nr of the oldest events to @events and returns how many. They
- * stay queued until event_queue_consume(): a reader whose memory turns out to be
- * bad loses nothing. Readers exclude each other.
+ * Copies up to @nr of the oldest events to @events and returns how many it copied. They
+ * stay queued until event_queue_consume(): nothing is lost if the reader's memory turns
+ * out to be bad. Only one reader at a time.
  */
 unsigned int event_queue_peek(struct event_queue *queue,
 			      struct hmm_mirror_event *events, unsigned int nr)
@@ -72,7 +87,7 @@ unsigned int event_queue_peek(struct event_queue *queue,
 	return i;
 }
 
-/* Removes the @nr events that event_queue_peek() gave. */
+/* Removes the @nr events that event_queue_peek() returned. */
 void event_queue_consume(struct event_queue *queue,
 			 const struct hmm_mirror_event *events, unsigned int nr)
 {
@@ -81,7 +96,7 @@ void event_queue_consume(struct event_queue *queue,
 	spin_lock(&queue->lock);
 	for (i = 0; i < nr; i++) {
 		if (events[i].kind == HMM_MIRROR_EVENT_LOST) {
-			/* More can have been lost meanwhile. */
+			/* More may have been lost in the meantime. */
 			queue->lost -= events[i].lost;
 			continue;
 		}

@@ -21,7 +21,7 @@
  *
  * While @lost is not 0 nothing is added: the reader gets what was queued before
  * the loss, then one event that tells how many are missing, then what came
- * after. So the place of the loss in the stream is right.
+ * after. So the loss appears in the right place of the stream.
  */
 struct event_queue {
 	spinlock_t lock; /* ring, head, nr, lost */
@@ -37,7 +37,8 @@ void event_queue_init(struct event_queue *queue);
 int event_queue_allocate(struct event_queue *queue, unsigned int capacity);
 void event_queue_destroy(struct event_queue *queue);
 void event_queue_add(struct event_queue *queue,
-		     const struct hmm_mirror_event *event);
+		     const struct hmm_mirror_event *event, const bool *closed);
+void event_queue_close(struct event_queue *queue, bool *closed);
 unsigned int event_queue_peek(struct event_queue *queue,
 			      struct hmm_mirror_event *events, unsigned int nr);
 void event_queue_consume(struct event_queue *queue,

@@ -4,24 +4,27 @@
  *
  * This is the one header a driver includes. It offers three layers:
  *
- *  1.  hmm_mirror_range_fault(): read, and where asked fault in, a range of
- *      virtual addresses; one output word per page. Field names and return
- *      values are those of the kernel's struct hmm_range, porting is renaming.
+ *  1.  hmm_mirror_range_fault(): read a range of virtual addresses and fault in
+ *      what is asked for; one output word per page. Field names and return
+ *      values are those of the kernel's struct hmm_range: porting is renaming.
  *  1b. hmm_mirror_range_extents(): the same request, answered with one entry
  *      for each run of pages that are alike.
  *  2.  struct hmm_mirror: a subscription to a range. The driver supplies
  *      callbacks; locking and revalidation are done here.
+ *  3.  struct hmm_mirror_dma: what is in a mirror, mapped for DMA by a device.
  *
  * None of it pins a page or takes a reference. What is reported is true until
- * the MMU interval notifier of the range says otherwise, and a driver may act
- * on it only after it has checked that, under the lock that its invalidation
- * callback also takes (see mmu_interval_read_retry()). Layer 2 does this check.
+ * the MMU interval notifier of the range says otherwise. A driver must check
+ * this before it acts on it, under the lock that its invalidation callback also
+ * takes (see mmu_interval_read_retry()). Layer 2 does this check.
  */
 #ifndef HMM_MIRROR_H
 #define HMM_MIRROR_H
 
 #include <linux/bits.h>
 #include <linux/build_bug.h>
+#include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -36,7 +39,7 @@
  *  HMM_MIRROR_PFN_VALID: the page is mapped and may be read
  *  HMM_MIRROR_PFN_WRITE: it is mapped writable too; only with VALID
  *  HMM_MIRROR_PFN_ERROR: the address can never be mirrored
- *  none of the three: nothing is there now, a request would fault it in
+ *  none of the three: nothing is there now; a request would fault it in
  *  order and pfn: see hmm_mirror_pfn_to_map_order(), hmm_mirror_pfn_to_page()
  *
  * In, chosen by hmm_mirror_range.pfn_flags_mask and kept unchanged:
@@ -84,7 +87,7 @@ static inline phys_addr_t hmm_mirror_pfn_to_phys(unsigned long hmm_pfn)
  * @hmm_pfn: word with HMM_MIRROR_PFN_VALID set
  *
  * No reference is taken: the page may be used only under the rules of the MMU
- * interval notifier. A device-private page of the caller is returned too, see
+ * interval notifier. It may be one of the caller's device-private pages, see
  * is_device_private_page().
  *
  * Return: the struct page.
@@ -100,7 +103,7 @@ static inline struct page *hmm_mirror_pfn_to_page(unsigned long hmm_pfn)
  *
  * The naturally aligned block of 2^order base pages around the address is
  * mapped by one page-table entry, to physically contiguous memory, with these
- * flags. It can reach beyond the range that was asked for. A part of a compound
+ * flags. It may extend beyond the range that was asked for. A part of a compound
  * page that is mapped page by page has order 0.
  *
  * Return: the order, in base pages.
@@ -129,21 +132,21 @@ static inline unsigned int hmm_mirror_pfn_to_map_order(unsigned long hmm_pfn)
  * @dev_private_owner: device-private pages whose pgmap has this owner are
  *	reported; those of others are faulted back to system memory when asked.
  *	NULL for a driver that has no device-private memory
- * @order_shift: the order's lowest bit in an output word, for those who must have
+ * @order_shift: the order's lowest bit in an output word, for callers that need
  *	it elsewhere; not for the extent calls. 0 for HMM_MIRROR_PFN_ORDER_SHIFT
- * @device_pages_as_is: a page of @dev_private_owner that was asked for writing,
+ * @device_pages_as_is: a page of @dev_private_owner that is asked for writing,
  *	and that its driver does not make writable when it is faulted, is reported
- *	as it is, without WRITE. Otherwise the call tries on and on, or fails with
+ *	as it is, without WRITE. Otherwise the call keeps trying, or fails with
  *	-EBUSY
  * @fault_addr: out: the first address that could not be served, with -EFAULT,
  *	-EPERM, -EHWPOISON and -ENOMEM; otherwise 0
  * @nr_faults: out: page faults that were taken
- * @nr_waits: out: faults for which mmap_lock was dropped, taken or to be tried again
+ * @nr_waits: out: faults that dropped mmap_lock, whether completed or to be retried
  * @nr_walks: out: page-table walks that were begun
- * @nr_restarts: out: how often the result was collected anew because of an
+ * @nr_restarts: out: how often the result was collected again because of an
  *	invalidation
  * @nr_slots: out: entries looked at: pages, or whole holes and huge mappings
- *	where all of the entry is answered at once
+ *	if they were answered at once
  *
  * A snapshot is a request for nothing: @default_flags and @pfn_flags_mask 0.
  */
@@ -190,8 +193,8 @@ struct hmm_mirror_range {
  * @HMM_MIRROR_ENTRY_BAD: a corrupt entry
  * @HMM_MIRROR_NR_ENTRIES: number of kinds
  *
- * From HWPOISON on the entries are ERROR. They fail a request with -EFAULT,
- * HWPOISON with -EHWPOISON.
+ * HWPOISON and all that follow are ERROR. A request for them fails with -EFAULT,
+ * for HWPOISON with -EHWPOISON.
  */
 enum hmm_mirror_entry {
 	HMM_MIRROR_ENTRY_NONE,
@@ -227,7 +230,7 @@ enum hmm_mirror_entry {
  * @entry: what the page table holds
  *
  * An extent is the longest run with equal @flags, @order, @node and @entry
- * that, if VALID, is physically contiguous. It never reaches out of the range
+ * that, if VALID, is physically contiguous. It never extends beyond the range
  * that was asked for.
  */
 struct hmm_mirror_extent {
@@ -246,15 +249,24 @@ struct hmm_mirror_extent {
  * @capacity: its number of elements, at least 1
  * @without_pfns: leave the PFNs out: @pfn is 0 everywhere, and pages of an extent
  *	need not be physically contiguous
+ * @in_parts: an unlocked call may answer only a part of the range if invalidations
+ *	would otherwise make it start over again and again. If they overlap and leave no
+ *	gap, not even one page can be answered: only a deadline or SIGKILL ends the call.
+ *	A part may end within a huge page; what follows has an answer of its own
+ * @max_pages: private, for @in_parts; 0 at first: pages to answer at most, 0 for no
+ *	limit. Lowered when a call has to start over, raised when it does not; leave it
+ *	alone between calls for the parts of a range
  * @nr: out: elements filled
  * @next: out: first address that is not covered by @array. Less than
- *	hmm_mirror_range.end if the array was full: set range.start to it and
- *	call again for the rest
+ *	hmm_mirror_range.end if the array was full, or with @in_parts: set range.start
+ *	to it and call again for the rest
  */
 struct hmm_mirror_extents {
 	struct hmm_mirror_extent *array;
 	unsigned int capacity;
 	bool without_pfns;
+	bool in_parts;
+	unsigned long max_pages;
 	unsigned int nr;
 	unsigned long next;
 };
@@ -274,8 +286,8 @@ struct hmm_mirror;
  * struct hmm_mirror_ops - what a driver does for a mirror
  * @map: program the device with @nr extents, in ascending order of address,
  *	without gaps between them; needed for hmm_mirror_populate() only.
- *	Extents that are not VALID are holes, or cannot be mirrored, and come
- *	along so that a driver can clear what it had there. All of them are true
+ *	Extents that are not VALID are holes, or cannot be mirrored; they are
+ *	included so that a driver can clear what it had there. All of them are true
  *	at that moment and stay so until @unmap is called for them. Called with
  *	the mirror's lock held, so it must not allocate memory in a way that
  *	reclaims (no GFP_KERNEL), fault, or take mmap_lock or a page's lock.
@@ -283,19 +295,21 @@ struct hmm_mirror;
  * @unmap: pages of [@start, @end) are about to change or go away: stop every
  *	use of them by the device before returning. @event says why. The
  *	interval is clipped to the mirror. Called with the mirror's lock held;
- *	may sleep, except that the OOM reaper waits for it: do not wait for
- *	memory or for another lock that is held while memory is allocated. Nor
- *	for a page's lock: some callers hold one (reclaim, migration). A page
- *	that the device has written to is marked dirty with set_page_dirty(),
- *	which takes none, before it returns: the CPU's entry may be writable and
- *	clean, and the page then be dropped instead of written out. Must not
- *	call hmm_mirror_*() functions other than hmm_mirror_sequence()
+ *	may sleep, but the OOM reaper waits for it: do not wait for memory or
+ *	for another lock that is held while memory is allocated. Nor for a
+ *	page's lock: some callers hold one (reclaim, migration). Before it
+ *	returns, mark pages that the device has written to dirty with
+ *	set_page_dirty(), which takes no page's lock: the CPU's entry may be
+ *	writable and clean, and the page would then be dropped instead of
+ *	written out. Must not call hmm_mirror_*() functions other than
+ *	hmm_mirror_sequence(), and those of layer 3 that are called with the
+ *	mirror's lock held
  * @migrate: optional; called instead of @unmap when pages of [@start, @end) are
  *	moved by a migrate_vma with the mirror's own @dev_private_owner as
- *	pgmap_owner. For drivers that know, in this place, that they have taken
- *	care of every one of their mirrors of that range: the migration may have
- *	been begun for another mirror of the same device, or by a CPU fault.
- *	Rules as for @unmap
+ *	pgmap_owner. For drivers that know at this point that they have taken
+ *	care of each of their mirrors of that range: the migration may have been
+ *	begun for another mirror of the same device, or by a CPU fault. Rules as
+ *	for @unmap
  * @release: optional; the address space is going away (process exit or
  *	execve()). Everything has been unmapped before. Called at most once, with
  *	the mirror's lock held, and as the last callback. The mirror must still
@@ -311,6 +325,20 @@ struct hmm_mirror_ops {
 	void (*release)(struct hmm_mirror *mirror);
 };
 
+struct hmm_mirror_mm;
+
+/**
+ * struct hmm_mirror_removal - private, a subscription that is being removed
+ * @node: in a list of them
+ * @notifier: the subscription, or NULL if only @done is to be called
+ * @done: called when it is gone
+ */
+struct hmm_mirror_removal {
+	struct llist_node node;
+	struct mmu_interval_notifier *notifier;
+	void (*done)(struct hmm_mirror_removal *removal);
+};
+
 /**
  * struct hmm_mirror - a subscription to a range of an address space
  * @notifier: private, the kernel's interval notifier
@@ -319,7 +347,12 @@ struct hmm_mirror_ops {
  * @dev_private_owner: owner of the driver's device-private memory, or NULL.
  *	Set it before hmm_mirror_register(). Its pages are reported VALID; see
  *	also hmm_mirror_ops.migrate
- * @released: private, @ops->release has been due
+ * @released: private, the address space has ended; @ops->release, if any, was called
+ * @forgotten: private, callbacks are no longer called
+ * @mm: private, what is known about the address space
+ * @removal: private, for hmm_mirror_unregister_async()
+ * @unregistered: private, its @done
+ * @dmas: private, its struct hmm_mirror_dma, under @lock
  *
  * Embed it in the driver's own struct and use container_of() in callbacks.
  */
@@ -329,19 +362,24 @@ struct hmm_mirror {
 	struct mutex lock; /* over callbacks, and the sequence check */
 	void *dev_private_owner;
 	bool released;
+	bool forgotten;
+	struct hmm_mirror_mm *mm;
+	struct hmm_mirror_removal removal;
+	void (*unregistered)(struct hmm_mirror *mirror);
+	struct list_head dmas;
 };
 
 /**
- * struct hmm_mirror_request - what hmm_mirror_populate() shall map
+ * struct hmm_mirror_request - what hmm_mirror_populate() is to map
  * @start: first virtual address, page aligned, inside the mirror
  * @end: first virtual address past the range, page aligned
  * @default_flags: HMM_MIRROR_PFN_REQ_FAULT, _REQ_WRITE, or 0 for what happens
  *	to be there
  * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
- * @next: out: everything below has been mapped
+ * @next: out: everything below it has been mapped
  * @fault_addr: out: as in struct hmm_mirror_range
  * @nr_faults: out: page faults that were taken
- * @nr_restarts: out: chunks that were collected anew because of invalidations
+ * @nr_restarts: out: how often a chunk was collected again because of an invalidation
  */
 struct hmm_mirror_request {
 	unsigned long start;
@@ -358,8 +396,13 @@ struct hmm_mirror_request {
 int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
 			      unsigned long start, unsigned long length,
 			      const struct hmm_mirror_ops *ops,
+			      unsigned long timeout,
 			      struct lock_class_key *key);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
+void hmm_mirror_unregister_async(struct hmm_mirror *mirror,
+				 void (*done)(struct hmm_mirror *mirror));
+void hmm_mirror_unregister_barrier(void);
+void hmm_mirror_unmap_all(struct hmm_mirror *mirror);
 int hmm_mirror_populate(struct hmm_mirror *mirror,
 			struct hmm_mirror_request *request);
 
@@ -376,34 +419,51 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
  *
  * The mirror keeps the mm_struct alive but not the memory: process exit is not
  * delayed. It does not follow fork(): the child's memory is not mirrored. For
- * lockdep the locks of all mirrors registered by one line of code are of one
- * class.
+ * lockdep, the locks of all mirrors registered by one line of code form one class.
  *
  * Locking: none of the mm's locks may be held (the first registration for an mm
  * takes mmap_lock for writing), nor the lock of any mirror.
- * Context: sleeps.
+ * Context: sleeps. The first registration for an mm waits until nobody holds mmap_lock
+ * or the lock of a VMA, without keeping others from them; SIGKILL ends this wait. Then it
+ * takes the locks of mapped files and of anonymous memory for a moment; nothing cuts
+ * short the wait for one that is taken between the look at it and that moment. From
+ * Linux 6.15 on this goes for the lock of a VMA, too.
  *
  * Return: 0, -EINVAL (misaligned, empty or wrapping range, no @ops->unmap),
- * -EOVERFLOW (the address past the range is 2^64), -ENOMEM, or, only from the
- * first registration for an mm, -EINTR (any signal is pending).
+ * -EOVERFLOW (the address past the range is 2^64), -ENOMEM, or -EINTR (a fatal signal;
+ * from the first registration for an mm, any signal is pending).
  */
 #define hmm_mirror_register(mirror, mm, start, length, ops)		\
+	hmm_mirror_register_timeout(mirror, mm, start, length, ops, 0)
+
+/**
+ * hmm_mirror_register_timeout() - hmm_mirror_register() with a deadline
+ * @mirror: as there
+ * @mm: as there
+ * @start: as there
+ * @length: as there
+ * @ops: as there
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ *
+ * Return: as hmm_mirror_register(), or -EBUSY.
+ */
+#define hmm_mirror_register_timeout(mirror, mm, start, length, ops, timeout) \
 ({									\
 	static struct lock_class_key hmm_mirror_key;			\
 									\
 	hmm_mirror_register_class(mirror, mm, start, length, ops,	\
-				  &hmm_mirror_key);			\
+				  timeout, &hmm_mirror_key);		\
 })
 
 /**
  * hmm_mirror_lock() - keep the mirror's callbacks out
  * @mirror: registered mirror
  *
- * While held neither map, unmap nor release runs, so what @ops->map was given
- * and @ops->unmap has not taken back is true: the place to read a device page
- * table that the callbacks maintain. The rules of @ops->map hold: no fault, no
- * reclaiming allocation, no mmap_lock, no page's lock. The order of locks is
- * mmap_lock, page lock, mirror lock. Sleeps.
+ * While it is held neither map, unmap nor release runs, so what @ops->map was
+ * given and @ops->unmap has not taken back is true: this is the place to read a
+ * device page table that the callbacks maintain. The rules of @ops->map apply:
+ * no fault, no reclaiming allocation, no mmap_lock, no page's lock. The order of
+ * locks is mmap_lock, page lock, mirror lock. Sleeps.
  */
 static inline void hmm_mirror_lock(struct hmm_mirror *mirror)
 {
@@ -424,12 +484,12 @@ static inline void hmm_mirror_unlock(struct hmm_mirror *mirror)
  * @mirror: registered mirror, its lock held (as in every callback)
  *
  * Return: a number that grows with invalidations of the mirror. Those that
- * overlap in time have the same.
+ * overlap in time share a number.
  */
 static inline unsigned long hmm_mirror_sequence(struct hmm_mirror *mirror)
 {
 	lockdep_assert_held(&mirror->lock);
-	/* Written under the lock that the caller holds: no READ_ONCE needed. */
+	/* Written under the lock that the caller holds: no READ_ONCE() is needed. */
 	return mirror->notifier.invalidate_seq;
 }
 
@@ -438,15 +498,15 @@ static inline unsigned long hmm_mirror_sequence(struct hmm_mirror *mirror)
  * @mirror: registered mirror, its lock not held
  *
  * For what populate does not do, such as make_device_exclusive(): begin here, do
- * it, take hmm_mirror_lock() and ask hmm_mirror_read_retry(); only if that is
- * false the device may be programmed, before the lock is released. Pass the
- * mirror itself as owner to make_device_exclusive(): its own invalidation is
- * then not counted against it, while every other mirror is told. Nor is it
- * counted against a hmm_mirror_populate() of the same pages that runs at the same
- * time, which may map them over the exclusive entry: a driver that uses both
- * serialises them.
+ * it, take hmm_mirror_lock() and call hmm_mirror_read_retry(); only if that
+ * returns false may the device be programmed, before the lock is released. Pass
+ * the mirror itself as owner to make_device_exclusive(): its own invalidation
+ * then does not count against it, while every other mirror is told. Nor does it
+ * count against a concurrent hmm_mirror_populate() of the same pages, which may
+ * map them over the exclusive entry: a driver that uses both serialises them.
  *
- * Context: sleeps until a running invalidation of the mirror has ended.
+ * Context: sleeps until a running invalidation of the mirror has ended; nothing cuts this
+ * short. See hmm_mirror_read_begin_timeout().
  *
  * Return: a sequence number for hmm_mirror_read_retry().
  */
@@ -455,12 +515,16 @@ static inline unsigned long hmm_mirror_read_begin(struct hmm_mirror *mirror)
 	return mmu_interval_read_begin(&mirror->notifier);
 }
 
+int hmm_mirror_read_begin_timeout(struct hmm_mirror *mirror,
+				  unsigned long timeout,
+				  unsigned long *sequence);
+
 /**
- * hmm_mirror_read_retry() - has an invalidation come in between?
+ * hmm_mirror_read_retry() - has there been an invalidation?
  * @mirror: registered mirror, its lock held
  * @sequence: from hmm_mirror_read_begin()
  *
- * Return: true if what was learnt since then is stale and must not be used.
+ * Return: true if what was read since then is stale and must not be used.
  */
 static inline bool hmm_mirror_read_retry(struct hmm_mirror *mirror,
 					 unsigned long sequence)
@@ -468,5 +532,346 @@ static inline bool hmm_mirror_read_retry(struct hmm_mirror *mirror,
 	lockdep_assert_held(&mirror->lock);
 	return mmu_interval_read_retry(&mirror->notifier, sequence);
 }
+
+/**
+ * DOC: Layer 3: DMA
+ *
+ * The pages of a mirror, mapped for DMA by a device, and unmapped before they change or
+ * go away. What is mapped at a time is a *run*: pages that are contiguous in virtual and
+ * in physical memory, at most as many as the CPU maps with one entry of its page table,
+ * so that an invalidation of a part need not take more from the device than the CPU
+ * itself takes apart.
+ *
+ * The short way is hmm_mirror_dma_ops: the driver says how its device gets an entry, how
+ * it loses one, and how to wait for the DMA that it has begun. It registers its mirror
+ * with hmm_mirror_dma_mirror_ops, and maps with hmm_mirror_dma_populate():
+ *
+ *	hmm_mirror_register(mirror, mm, start, length, &hmm_mirror_dma_mirror_ops);
+ *	dma->ops = &my_dma_ops;
+ *	hmm_mirror_dma_init(dma, mirror, &pci_dev->dev, 0);
+ *	...
+ *	hmm_mirror_dma_populate(mirror, &request);
+ *	...
+ *	hmm_mirror_dma_exit(dma);
+ *	hmm_mirror_unregister(mirror);
+ *
+ * A driver with callbacks of its own leaves @ops NULL and calls the single steps from
+ * them. In map: hmm_mirror_dma_outdated(), hmm_mirror_dma_map() until it returns 0. In
+ * unmap, in this order, or the device works on memory that is somebody else's: grow, clear
+ * the device's entries, flush its TLB, wait for the DMA that it has begun, unmap (which
+ * marks the pages dirty).
+ *
+ * Everything happens under the mirror's lock, and nothing of it waits for memory. The
+ * device must be coherent with the CPU's caches, and must reach the memory itself: there
+ * is nobody to copy from and to a bounce buffer, as neither side knows when the other
+ * accesses the memory. What cannot be mapped so is refused.
+ */
+
+/**
+ * enum hmm_mirror_dma_kind - what is behind a run
+ * @HMM_MIRROR_DMA_SYSTEM: memory of the machine
+ * @HMM_MIRROR_DMA_P2P_HOST: memory of another PCI device, by way of the host bridge
+ * @HMM_MIRROR_DMA_P2P_BUS: the same, directly: @dma of the run is an address on the bus
+ *	that both devices are on, and passes no IOMMU
+ */
+enum hmm_mirror_dma_kind {
+	HMM_MIRROR_DMA_SYSTEM,
+	HMM_MIRROR_DMA_P2P_HOST,
+	HMM_MIRROR_DMA_P2P_BUS,
+};
+
+/**
+ * struct hmm_mirror_dma_run - pages that are mapped for DMA as one
+ * @addr: first virtual address
+ * @npages: number of base pages
+ * @dma: address of the first byte for the device; the others follow
+ * @order: order at which the CPU maps the pages, in base pages. Around @addr the
+ *	naturally aligned block of that order may reach beyond the run
+ * @write: the device may write; otherwise it can only read, and an IOMMU sees to that
+ * @kind: what is behind it
+ */
+struct hmm_mirror_dma_run {
+	unsigned long addr;
+	unsigned long npages;
+	dma_addr_t dma;
+	unsigned int order;
+	bool write;
+	enum hmm_mirror_dma_kind kind;
+};
+
+struct device;
+struct hmm_mirror_dma;
+struct hmm_mirror_dma_tables;
+
+/**
+ * struct hmm_mirror_dma_ops - what a device does with runs
+ * @set: give the device an entry for @run, in place of what it has for these pages. May be
+ *	called again for pages that it has already been told of; the address is the same
+ *	unless @zap has been called for them. Return 0, or an errno: hmm_mirror_populate()
+ *	fails with it, and the run, with what has been mapped behind it, is zapped and
+ *	unmapped as others are
+ * @zap: clear the device's entries of [@start, @end) and flush its TLB: no DMA that begins
+ *	from now on may use them. The interval covers whole runs
+ * @wait: return when no DMA runs that has used an entry of [@start, @end). NULL for a
+ *	device of which @zap is enough. A device that is gone, or that hangs, must be
+ *	stopped another way: there is no errno. With HMM_MIRROR_DMA_TRACKED this is the
+ *	last moment for hmm_mirror_dma_written()
+ *
+ * All are called with the mirror's lock held, under the rules of hmm_mirror_ops.map for
+ * @set and hmm_mirror_ops.unmap for the others. @zap and @wait are not called for an
+ * interval in which nothing is mapped. A device that has no page table needs neither @set
+ * nor @zap: its driver calls hmm_mirror_dma_lookup() and starts the DMA before it lets go
+ * of the lock.
+ */
+struct hmm_mirror_dma_ops {
+	int (*set)(struct hmm_mirror_dma *dma,
+		   const struct hmm_mirror_dma_run *run);
+	void (*zap)(struct hmm_mirror_dma *dma, unsigned long start,
+		    unsigned long end);
+	void (*wait)(struct hmm_mirror_dma *dma, unsigned long start,
+		     unsigned long end);
+};
+
+/**
+ * struct hmm_mirror_dma - a mirror's memory, mapped for DMA by a device
+ * @ops: for hmm_mirror_dma_mirror_ops: to be set before hmm_mirror_dma_init(). NULL for a
+ *	driver that calls the single steps
+ * @mirror: private, the mirror
+ * @dev: private, the device
+ * @node: private, among those of the mirror
+ * @tables: private, what is mapped
+ *
+ * Embed it in the driver's own struct and use container_of() in callbacks.
+ */
+struct hmm_mirror_dma {
+	const struct hmm_mirror_dma_ops *ops;
+	struct hmm_mirror *mirror;
+	struct device *dev;
+	struct list_head node;
+	struct hmm_mirror_dma_tables *tables;
+};
+
+/* Flags of hmm_mirror_dma_init() */
+#define HMM_MIRROR_DMA_FIXED	BIT(0)
+#define HMM_MIRROR_DMA_TRACKED	BIT(1)
+
+/**
+ * hmm_mirror_dma_init() - prepare a mirror's memory for DMA by a device
+ * @dma: memory for it, in the driver's own struct, with @dma->ops set; the rest need not
+ *	be initialised
+ * @mirror: registered mirror. It may be registered for DMA by several devices
+ * @dev: the device that does the DMA, with its DMA mask set
+ * @flags: HMM_MIRROR_DMA_FIXED: the mirror is a window that is mapped again and again, an
+ *	RDMA region say: I/O virtual addresses are allocated once for all of it, where there
+ *	is an IOMMU and the kernel can do that (6.16 on). Where it cannot be had each run
+ *	gets an address of its own, as without the flag: nothing but speed is different.
+ *	HMM_MIRROR_DMA_TRACKED: the driver tells with hmm_mirror_dma_written() what the
+ *	device has written; otherwise whatever it could have written counts as written
+ *
+ * Locking: not from a callback, nor with the lock of a mirror held.
+ * Context: sleeps.
+ *
+ * Return: 0, -EINVAL (unknown flag, no DMA mask),
+ * -EOPNOTSUPP (the device is not coherent with the CPU's caches), or -ENOMEM.
+ */
+int hmm_mirror_dma_init(struct hmm_mirror_dma *dma, struct hmm_mirror *mirror,
+			struct device *dev, unsigned int flags);
+
+/**
+ * hmm_mirror_dma_exit() - unmap everything, and end
+ * @dma: from hmm_mirror_dma_init()
+ *
+ * Before hmm_mirror_unregister(), for a page may be marked dirty only while the mirror
+ * watches it; and before the driver's remove() returns, for nothing of a device that is
+ * unbound may stay mapped. With @dma->ops the device is stopped with @zap and @wait;
+ * without, the driver has stopped it. Invalidations go on until the mirror is
+ * unregistered: the steps can still be called, and find nothing mapped; map and prepare
+ * return -ENODEV.
+ *
+ * Locking: not from a callback; takes the mirror's lock.
+ * Context: sleeps.
+ */
+void hmm_mirror_dma_exit(struct hmm_mirror_dma *dma);
+
+/**
+ * hmm_mirror_dma_prepare() - get the memory that hmm_mirror_dma_map() could not get
+ * @dma: from hmm_mirror_dma_init()
+ * @start: first virtual address, that of the request that failed
+ * @end: first virtual address past it
+ *
+ * hmm_mirror_dma_map() cannot wait for memory, and returns -EAGAIN instead. The driver
+ * lets hmm_mirror_populate() return that, calls this, which can wait, and populates again
+ * from hmm_mirror_request.next on: with what has been put by, at least one run more is
+ * mapped than before. There is no need to call it without an -EAGAIN. The memory is
+ * charged to the caller's cgroup; what is put by and not used is kept until
+ * hmm_mirror_dma_exit(), at most 36 KiB.
+ *
+ * Locking: not from a callback; takes the mirror's lock.
+ * Context: sleeps.
+ *
+ * Return: 0, -EINVAL (an empty range), -ENOMEM, -ENODEV (after hmm_mirror_dma_exit()), or
+ * -EINTR (a fatal signal while waiting for the lock).
+ */
+int hmm_mirror_dma_prepare(struct hmm_mirror_dma *dma, unsigned long start,
+			   unsigned long end);
+
+/**
+ * hmm_mirror_dma_map() - map the next run of an extent
+ * @dma: from hmm_mirror_dma_init()
+ * @extent: one that hmm_mirror_ops.map has been given, or a part of it
+ * @run: out: the run, as far as it is in @extent
+ * @pos: pages of @extent that are done; 0 at first, and left alone between calls
+ *
+ * A page that is mapped already keeps its address. Where another page is mapped, or the
+ * same one only for reading and @extent has WRITE, that run is unmapped first: the device
+ * must not be using it. See hmm_mirror_dma_outdated().
+ *
+ * An extent that is not VALID, or device-private, has no runs.
+ *
+ * Locking: the mirror's lock is held, as in hmm_mirror_ops.map.
+ * Context: does not wait for memory.
+ *
+ * Return: 1 and @run; 0 at the end of @extent; or
+ * -EAGAIN: no memory for tables, see hmm_mirror_dma_prepare().
+ * -ENOMEM: no I/O virtual addresses, or no memory for the IOMMU's tables.
+ * -EOPNOTSUPP: the device cannot reach the memory itself (beyond its DMA mask, or bounce
+ *	buffers are forced), or the two devices of peer-to-peer DMA cannot reach each other.
+ * -ENODEV: after hmm_mirror_dma_exit().
+ * What has been mapped before an error stays mapped.
+ */
+int hmm_mirror_dma_map(struct hmm_mirror_dma *dma,
+		       const struct hmm_mirror_extent *extent,
+		       struct hmm_mirror_dma_run *run, unsigned long *pos);
+
+/**
+ * hmm_mirror_dma_outdated() - what hmm_mirror_dma_map() would have to unmap
+ * @dma: from hmm_mirror_dma_init()
+ * @extent: extent that is about to be mapped
+ * @start: out: first virtual address of what is in the way
+ * @end: out: first virtual address past it
+ *
+ * A page that the CPU may write to at last, where it is, is no invalidation: the device
+ * may be reading it when it is mapped for writing. Stop it in [@start, @end) as for an
+ * invalidation, call hmm_mirror_dma_unmap(), and then map.
+ *
+ * Locking: the mirror's lock is held.
+ *
+ * Return: true and the interval, of whole runs, or false.
+ */
+bool hmm_mirror_dma_outdated(struct hmm_mirror_dma *dma,
+			     const struct hmm_mirror_extent *extent,
+			     unsigned long *start, unsigned long *end);
+
+/**
+ * hmm_mirror_dma_grow() - to whole runs
+ * @dma: from hmm_mirror_dma_init()
+ * @start: first virtual address, page aligned
+ * @end: first virtual address past the interval, page aligned
+ *
+ * A run can only be unmapped as it was mapped. Called first in hmm_mirror_ops.unmap: what
+ * the device has of the longer interval is to be cleared, waited for and unmapped.
+ *
+ * Locking: the mirror's lock is held.
+ *
+ * Return: true if anything is mapped in the interval; otherwise there is nothing to do.
+ */
+bool hmm_mirror_dma_grow(struct hmm_mirror_dma *dma, unsigned long *start,
+			 unsigned long *end);
+
+/**
+ * hmm_mirror_dma_unmap() - unmap an interval
+ * @dma: from hmm_mirror_dma_init()
+ * @start: first virtual address, from hmm_mirror_dma_grow()
+ * @end: first virtual address past it, from hmm_mirror_dma_grow()
+ *
+ * After the device has stopped. Runs are unmapped, the IOMMU is flushed as its driver does
+ * it (not at once in its lazy mode: it is no barrier against a device that has not
+ * stopped), and pages are marked dirty that the device has, or may have, written.
+ *
+ * Locking: the mirror's lock is held.
+ * Context: does not wait for memory.
+ */
+void hmm_mirror_dma_unmap(struct hmm_mirror_dma *dma, unsigned long start,
+			  unsigned long end);
+
+/**
+ * hmm_mirror_dma_written() - the device has written here
+ * @dma: from hmm_mirror_dma_init(), with HMM_MIRROR_DMA_TRACKED
+ * @start: first virtual address
+ * @end: first virtual address past it; neither need be aligned
+ *
+ * To be called before the pages are unmapped, in hmm_mirror_dma_ops.wait at the latest.
+ *
+ * Locking: the mirror's lock is held.
+ */
+void hmm_mirror_dma_written(struct hmm_mirror_dma *dma, unsigned long start,
+			    unsigned long end);
+
+/**
+ * hmm_mirror_dma_lookup() - the run at an address
+ * @dma: from hmm_mirror_dma_init()
+ * @addr: virtual address, of any alignment
+ * @run: out: the whole run around it
+ *
+ * Locking: the mirror's lock is held; @run is true as long as it is.
+ *
+ * Return: true, or false if nothing is mapped there.
+ */
+bool hmm_mirror_dma_lookup(struct hmm_mirror_dma *dma, unsigned long addr,
+			   struct hmm_mirror_dma_run *run);
+
+/**
+ * hmm_mirror_dma_populate() - hmm_mirror_populate(), with the memory that it takes
+ * @mirror: registered mirror with hmm_mirror_dma_mirror_ops, or the callbacks in it
+ * @request: as there
+ *
+ * Whatever the tables of the mirror's struct hmm_mirror_dma lack is got, and the request
+ * continued. With hmm_mirror_dma_ops_map() as hmm_mirror_ops.map, and all of the range
+ * mapped for writing by all devices, there is nothing to do, and @set is not called.
+ *
+ * Locking: as hmm_mirror_populate().
+ * Context: sleeps.
+ *
+ * Return: as hmm_mirror_populate(), except -EAGAIN; -ENODEV if the mirror is mapped for no
+ * device (any more); an errno of hmm_mirror_dma_map(), or of hmm_mirror_dma_ops.set.
+ */
+int hmm_mirror_dma_populate(struct hmm_mirror *mirror,
+			    struct hmm_mirror_request *request);
+
+/**
+ * hmm_mirror_dma_ops_map() - hmm_mirror_ops.map that keeps the order
+ * @mirror: registered mirror
+ * @extents: as there
+ * @nr: as there
+ *
+ * Maps the extents for each of the mirror's devices and has @set called. What is outdated
+ * is zapped, waited for and unmapped before.
+ *
+ * Return: 0, -ENODEV if there is no device, or an errno as hmm_mirror_dma_populate(), or
+ * -EAGAIN.
+ */
+int hmm_mirror_dma_ops_map(struct hmm_mirror *mirror,
+			   const struct hmm_mirror_extent *extents,
+			   unsigned int nr);
+
+/**
+ * hmm_mirror_dma_ops_unmap() - hmm_mirror_ops.unmap that keeps the order
+ * @mirror: registered mirror
+ * @start: as there
+ * @end: as there
+ * @event: as there
+ *
+ * Grows, has all devices zapped, then all waited for, then unmaps, flushes, and marks what
+ * was written dirty.
+ */
+void hmm_mirror_dma_ops_unmap(struct hmm_mirror *mirror, unsigned long start,
+			      unsigned long end,
+			      enum mmu_notifier_event event);
+
+/*
+ * For hmm_mirror_register(). A driver that has more callbacks puts the two functions into
+ * a struct hmm_mirror_ops of its own.
+ */
+extern const struct hmm_mirror_ops hmm_mirror_dma_mirror_ops;
 
 #endif /* HMM_MIRROR_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_mirror. The only file that touches user pointers; it trusts nothing
- * that it is given. The ABI is described in uapi/linux/hmm_mirror.h.
+ * /dev/hmm_mirror. The only file that touches user pointers; it trusts nothing that it is
+ * given. uapi/linux/hmm_mirror.h describes the ABI.
  */
 #define pr_fmt(fmt) "hmm_mirror: " fmt
 
@@ -18,6 +18,8 @@
 #include <linux/mutex.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -25,6 +27,7 @@
 #include <linux/user_namespace.h>
 
 #include "compat.h"
+#include "device_user.h"
 #include "event_queue.h"
 #include "hmm_mirror.h"
 #include "internal.h"
@@ -46,19 +49,23 @@ MODULE_PARM_DESC(max_events, "Invalidation events that one open file queues (819
 
 /**
  * struct device_file - an open /dev/hmm_mirror
+ * @users: one for the open file, and one for each watch that is not gone yet
+ * @opener: the user who opened it
  * @opener_mm: the address space whose calls are served; pinned by mmgrab(), so
- *	it can be compared with after the process is gone
+ *	that it can still be compared after the process is gone
  * @pfns_visible: the opener had CAP_SYS_ADMIN
- * @lock: protects all that follows up to @events, and is held while a watch is
- *	added or removed
+ * @lock: protects all that follows up to @events. Not held during any wait that
+ *	depends on the mirrored process
  * @target_mm: the address space that is mirrored; pinned by mmgrab()
  * @watches: list of struct watch
  * @nr_watches: its length
  * @last_watch_id: id of the watch that was added last
  * @events: what read() returns
- * @read_lock: held by the one reader that takes events at a time
+ * @read_lock: serialises readers
  */
 struct device_file {
+	refcount_t users;
+	struct device_user *opener;
 	struct mm_struct *opener_mm;
 	bool pfns_visible;
 	struct mutex lock; /* target_mm, watches */
@@ -73,21 +80,38 @@ struct device_file {
 /**
  * struct watch - a range whose invalidations are reported
  * @mirror: the subscription
- * @events: queue of the file that the watch belongs to
- * @id: name of the watch
+ * @file: the file that it belongs to
+ * @id: id of the watch
+ * @ready: it has a subscription. Until then its id is taken, but nobody knows it
+ * @closed: it has ended, and queues no more events; protected by the queue's lock
  * @node: in device_file.watches
  */
 struct watch {
 	struct hmm_mirror mirror;
-	struct event_queue *events;
+	struct device_file *file;
 	u32 id;
+	bool ready;
+	bool closed;
 	struct list_head node;
 };
 
+static void put_file(struct device_file *file)
+{
+	if (!refcount_dec_and_test(&file->users))
+		return;
+	/* Nobody else uses the file: no lock is needed. */
+	device_user_put(file->opener, file->events.capacity);
+	event_queue_destroy(&file->events);
+	mmdrop(file->target_mm);
+	mmdrop(file->opener_mm);
+	mutex_destroy(&file->read_lock);
+	mutex_destroy(&file->lock);
+	kfree(file);
+}
+
 /*
- * Copies an argument struct whose first member is its size. What a newer
- * program has appended must be zero; an older program's shorter struct is
- * filled up with zeroes.
+ * Copies an argument struct whose first member is its size. Members that a newer program
+ * has appended must be zero; an older program's shorter struct is padded with zeroes.
  */
 static int copy_args_from_user(void *args, size_t known_size,
 			       size_t minimum_size, const void __user *user)
@@ -102,12 +126,12 @@ static int copy_args_from_user(void *args, size_t known_size,
 	if (size > PAGE_SIZE)
 		return -E2BIG;
 	err = copy_struct_from_user(args, known_size, user, size);
-	/* The caller may have changed it since; what was checked counts. */
+	/* The caller may have changed it since; the size that was checked counts. */
 	*(u32 *)args = size;
 	return err;
 }
 
-/* Copies as much of the struct as the program knows. */
+/* Copies as much of the struct as the program knows of. */
 static int copy_args_to_user(void __user *user, const void *args,
 			     size_t known_size, u32 user_size)
 {
@@ -122,8 +146,8 @@ static bool caller_is_opener(const struct device_file *file)
 }
 
 /*
- * The mirrored address space with a reference to its users; -ESRCH if none,
- * -EINTR on a fatal signal.
+ * Returns the mirrored address space, with a reference to its users; -ESRCH if it has
+ * none, -EINTR on a fatal signal.
  */
 static struct mm_struct *get_target_mm(struct device_file *file)
 {
@@ -183,7 +207,9 @@ static long ioctl_info(struct device_file *file, void __user *user)
 	u32 user_size;
 	int err;
 
-	err = copy_args_from_user(&info, sizeof(info), sizeof(info), user);
+	err = copy_args_from_user(&info, sizeof(info),
+				  offsetofend(struct hmm_mirror_info, reserved),
+				  user);
 	if (err)
 		return err;
 	if (info.reserved)
@@ -197,6 +223,8 @@ static long ioctl_info(struct device_file *file, void __user *user)
 		.page_size = PAGE_SIZE,
 		.max_watches = max_watches,
 		.max_events = max_events,
+		.max_watches_per_user = device_user_max_watches,
+		.max_events_per_user = device_user_max_events,
 	};
 	if (mutex_lock_killable(&file->lock))
 		return -EINTR;
@@ -213,6 +241,27 @@ static long ioctl_info(struct device_file *file, void __user *user)
 
 /* ATTACH */
 
+/*
+ * Returns the address space of a process, which lives as long as any of its threads: the
+ * main thread may have exited.
+ */
+static struct mm_struct *get_process_mm(struct task_struct *task)
+{
+	struct mm_struct *mm = get_task_mm(task);
+	struct task_struct *thread;
+
+	if (mm)
+		return mm;
+	rcu_read_lock();
+	for_each_thread(task, thread) {
+		mm = get_task_mm(thread);
+		if (mm)
+			break;
+	}
+	rcu_read_unlock();
+	return mm;
+}
+
 static struct mm_struct *grab_mm_of_pid(pid_t nr)
 {
 	struct task_struct *task;
@@ -224,12 +273,12 @@ static struct mm_struct *grab_mm_of_pid(pid_t nr)
 	put_pid(pid);
 	if (!task)
 		return ERR_PTR(-ESRCH);
-	mm = get_task_mm(task);
+	mm = get_process_mm(task);
 	put_task_struct(task);
 	if (!mm)
 		return ERR_PTR(-EINVAL);
 	mmgrab(mm);
-	mmput(mm);
+	mmput_async(mm);
 	return mm;
 }
 
@@ -278,7 +327,7 @@ static __always_inline u32 extent_info_flags(unsigned long flags)
 	return info;
 }
 
-/* The numbers of the ABI are fixed, those of the API happen to be the same. */
+/* The ABI's numbers are fixed; the API's happen to be the same. */
 #define ASSERT_KIND(kind) \
 	static_assert((int)HMM_MIRROR_KIND_##kind == HMM_MIRROR_ENTRY_##kind)
 ASSERT_KIND(NONE);
@@ -301,7 +350,7 @@ ASSERT_KIND(SECRETMEM);
 ASSERT_KIND(BAD);
 static_assert(HMM_MIRROR_KIND_BAD + 1 == (int)HMM_MIRROR_NR_ENTRIES);
 
-/* Writes every byte of the caller's structs in place: there is no copy of ours. */
+/* Writes every byte of the caller's structs in place, without a copy of our own. */
 static int put_extents(struct hmm_mirror_extent_info __user *user,
 		       const struct hmm_mirror_extent *extent, unsigned int nr)
 {
@@ -337,9 +386,8 @@ err_end:
  * @chunk: elements of its array
  * @user: the caller's array
  * @capacity: elements of @user; 0 if nothing is to be reported
- * @nr: of them, those that are filled
- * @deadline: jiffies at which to give up, if @timeout
- * @timeout: jiffies, 0 for no limit
+ * @nr: how many of them are filled
+ * @limit: how long it may take
  */
 struct range_job {
 	struct hmm_mirror mirror;
@@ -349,42 +397,40 @@ struct range_job {
 	struct hmm_mirror_extent_info __user *user;
 	u32 capacity;
 	u32 nr;
-	unsigned long deadline;
-	unsigned long timeout;
+	struct hmm_mirror_limit limit;
 };
 
 static void ignore_unmap(struct hmm_mirror *mirror, unsigned long start,
 			 unsigned long end, enum mmu_notifier_event event)
 {
-	/* The sequence number is all that a RANGE call looks at. */
+	/* A RANGE call looks at the sequence number only. */
 }
 
 static const struct hmm_mirror_ops range_ops = { .unmap = ignore_unmap };
 
+static void range_job_gone(struct hmm_mirror *mirror)
+{
+	kfree(container_of(mirror, struct range_job, mirror));
+}
+
 static int collect_chunk(struct range_job *job)
 {
-	unsigned long now = jiffies;
-	unsigned long left = 0;
-	int err;
+	int err = hmm_mirror_interrupted(&job->limit);
 
-	if (job->timeout) {
-		if (time_after_eq(now, job->deadline))
-			return -ETIMEDOUT;
-		left = job->deadline - now;
-	}
+	if (err)
+		return err;
 	job->extents.capacity = job->chunk;
 	if (job->capacity)
 		job->extents.capacity = min(job->capacity - job->nr,
 					    job->chunk);
-	err = hmm_mirror_range_extents_unlocked(&job->range, &job->extents,
-						left);
-	return err == -EBUSY ? -ETIMEDOUT : err;
+	return hmm_mirror_collect_extents(&job->range, &job->extents,
+					  job->mirror.mm, &job->limit);
 }
 
 /*
- * Copies the chunk out and moves the range on. Extents that do not reach the
- * caller's array have not been reported: neither are they counted nor does the
- * call end after them.
+ * Copies the chunk out and advances the range. Extents that do not reach the caller's
+ * array have not been reported: they are not counted, and the call does not end after
+ * them.
  */
 static int report_chunk(struct range_job *job)
 {
@@ -405,7 +451,7 @@ static void add_counters(struct hmm_mirror_range_args *args,
 	args->nr_walks += range->nr_walks;
 	args->nr_restarts += range->nr_restarts;
 	args->nr_slots += range->nr_slots;
-	/* A call that gives up before it begins leaves them as they are. */
+	/* A call that gives up before it begins does not set them. */
 	range->nr_faults = 0;
 	range->nr_walks = 0;
 	range->nr_restarts = 0;
@@ -442,7 +488,7 @@ static int check_range_args(const struct hmm_mirror_range_args *args)
 	if ((args->flags & HMM_MIRROR_RANGE_WRITE) &&
 	    !(args->flags & HMM_MIRROR_RANGE_FAULT))
 		return -EINVAL;
-	/* Nothing to fault and nothing to report is a mistake. */
+	/* A call that neither faults nor reports anything must be a mistake. */
 	if (!args->nr_extents &&
 	    (args->extents || !(args->flags & HMM_MIRROR_RANGE_FAULT)))
 		return -EINVAL;
@@ -471,6 +517,7 @@ static unsigned long request_flags(u32 flags)
 static int serve_range(struct device_file *file, struct mm_struct *mm,
 		       struct hmm_mirror_range_args *args, u32 capacity)
 {
+	unsigned long timeout = msecs_to_jiffies(args->timeout_ms);
 	struct range_job *job;
 	int err;
 
@@ -483,15 +530,15 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 		return -ENOMEM;
 	job->user = u64_to_user_ptr(args->extents);
 	job->capacity = capacity;
-	/* Contiguity says something about PFNs. */
+	/* Contiguity would reveal something about PFNs. */
 	job->extents.without_pfns = !file->pfns_visible;
+	job->extents.in_parts = true;
 	job->range.start = args->start;
 	job->range.end = args->end;
 	job->range.default_flags = request_flags(args->flags);
-	job->timeout = msecs_to_jiffies(args->timeout_ms);
-	job->deadline = jiffies + job->timeout;
+	job->limit = hmm_mirror_limit_of(timeout);
 
-	/* Memory is cleared when it is allocated: no more than is needed. */
+	/* Allocated memory may be cleared: take no more than is needed. */
 	job->chunk = min_t(u64, RANGE_CHUNK,
 			   (args->end - args->start) >> PAGE_SHIFT);
 	if (capacity)
@@ -503,13 +550,22 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 	if (!job->extents.array)
 		goto out_free;
 
-	err = hmm_mirror_register(&job->mirror, mm, args->start,
-				  args->end - args->start, &range_ops);
+	err = hmm_mirror_make_room(mm, &job->limit);
+	/* What is left of the time; 0 would mean no limit. */
+	if (timeout)
+		timeout = max(hmm_mirror_time_left(&job->limit), 1L);
+	if (!err)
+		err = hmm_mirror_register_timeout(&job->mirror, mm, args->start,
+						  args->end - args->start,
+						  &range_ops, timeout);
 	if (err)
 		goto out_free;
 	job->range.notifier = &job->mirror.notifier;
 	err = run_range_job(job, args);
-	hmm_mirror_unregister(&job->mirror);
+	kvfree(job->extents.array);
+	hmm_mirror_forget(&job->mirror);
+	hmm_mirror_unregister_async(&job->mirror, range_job_gone);
+	return err;
 
 out_free:
 	kvfree(job->extents.array);
@@ -544,9 +600,12 @@ static long ioctl_range(struct device_file *file, void __user *user)
 	args.nr_slots = 0;
 	args.nanoseconds = 0;
 	err = serve_range(file, mm, &args, capacity);
-	mmput(mm);
+	if (err == -EBUSY)
+		err = -ETIMEDOUT;
+	/* If this is the last reference, a worker tears the memory down, not the caller. */
+	mmput_async(mm);
 
-	/* Also on failure: fault_addr and what had been done before. */
+	/* Also on failure: fault_addr, and what was done before it. */
 	return copy_args_to_user(user, &args, sizeof(args), args.size) ?: err;
 }
 
@@ -588,7 +647,7 @@ static void watch_unmap(struct hmm_mirror *mirror, unsigned long start,
 		.sequence = hmm_mirror_sequence(mirror),
 	};
 
-	event_queue_add(watch->events, &queued);
+	event_queue_add(&watch->file->events, &queued, &watch->closed);
 }
 
 static const struct hmm_mirror_ops watch_ops = { .unmap = watch_unmap };
@@ -604,7 +663,7 @@ static struct watch *find_watch(struct device_file *file, u32 id)
 	return NULL;
 }
 
-/* An id that is not 0 and not in use. There are fewer watches than ids. */
+/* Returns an id that is neither 0 nor in use. There are fewer watches than ids. */
 static u32 new_watch_id(struct device_file *file)
 {
 	do {
@@ -614,54 +673,115 @@ static u32 new_watch_id(struct device_file *file)
 	return file->last_watch_id;
 }
 
-/* Adds a watch of @mm and returns 0 with its id in @id. */
-static int add_watch(struct device_file *file, struct mm_struct *mm,
-		     unsigned long start, unsigned long end, u32 *id)
+/* Allocates memory for events: all of it or none. */
+static int allocate_events(struct device_file *file)
 {
-	struct watch *watch;
 	int err;
 
 	lockdep_assert_held(&file->lock);
-	/* An ATTACH has come in between: then the call came before it. */
+	if (file->events.ring)
+		return 0;
+	if (!device_user_charge_events(file->opener, max_events))
+		return -EDQUOT;
+	err = event_queue_allocate(&file->events, max_events);
+	if (err)
+		device_user_uncharge_events(file->opener, max_events);
+	return err;
+}
+
+/* Adds the watch to the file and gives it an id. */
+static int enter_watch(struct device_file *file, struct mm_struct *mm,
+		       struct watch *watch)
+{
+	int err;
+
+	lockdep_assert_held(&file->lock);
+	/* An ATTACH came in between. */
 	if (file->target_mm != mm)
 		return -EBUSY;
 	if (file->nr_watches >= max_watches)
 		return -ENOSPC;
-	if (!file->events.ring) {
-		err = event_queue_allocate(&file->events, max_events);
-		if (err)
-			return err;
+	if (!device_user_charge_watch(file->opener))
+		return -EDQUOT;
+	err = allocate_events(file);
+	if (err) {
+		device_user_uncharge_watch(file->opener);
+		return err;
 	}
-	watch = kzalloc(sizeof(*watch), GFP_KERNEL_ACCOUNT);
+	refcount_inc(&file->users);
+	watch->file = file;
+	watch->id = new_watch_id(file);
+	list_add(&watch->node, &file->watches);
+	file->nr_watches++;
+	return 0;
+}
+
+static void leave_watch(struct device_file *file, struct watch *watch)
+{
+	lockdep_assert_held(&file->lock);
+	list_del(&watch->node);
+	file->nr_watches--;
+}
+
+static void free_watch(struct watch *watch)
+{
+	device_user_uncharge_watch(watch->file->opener);
+	put_file(watch->file);
+	kfree(watch);
+}
+
+static void watch_gone(struct hmm_mirror *mirror)
+{
+	free_watch(container_of(mirror, struct watch, mirror));
+}
+
+/* Adds a watch of @mm and returns 0 with its id in @id. */
+static int add_watch(struct device_file *file, struct mm_struct *mm,
+		     unsigned long start, unsigned long end, u32 *id)
+{
+	struct watch *watch = kzalloc(sizeof(*watch), GFP_KERNEL_ACCOUNT);
+	int err;
+
 	if (!watch)
 		return -ENOMEM;
-	watch->id = new_watch_id(file);
-	watch->events = &file->events;
-	err = hmm_mirror_register(&watch->mirror, mm, start, end - start,
-				  &watch_ops);
+	err = mutex_lock_killable(&file->lock);
+	if (!err) {
+		err = enter_watch(file, mm, watch);
+		mutex_unlock(&file->lock);
+	}
 	if (err) {
 		kfree(watch);
 		return err;
 	}
-	list_add(&watch->node, &file->watches);
-	file->nr_watches++;
 	*id = watch->id;
-	return 0;
+	/* This may take time, if something is wrong with the process. */
+	err = hmm_mirror_register(&watch->mirror, mm, start, end - start,
+				  &watch_ops);
+	mutex_lock(&file->lock);
+	if (err)
+		leave_watch(file, watch);
+	else
+		watch->ready = true;
+	mutex_unlock(&file->lock);
+	if (err)
+		free_watch(watch);
+	return err;
 }
 
+/* When it returns, no more events of the watch are queued; the rest takes its time. */
 static void remove_watch(struct device_file *file, struct watch *watch)
 {
-	list_del(&watch->node);
-	file->nr_watches--;
-	hmm_mirror_unregister(&watch->mirror);
-	kfree(watch);
+	leave_watch(file, watch);
+	hmm_mirror_forget(&watch->mirror);
+	event_queue_close(&file->events, &watch->closed);
+	hmm_mirror_unregister_async(&watch->mirror, watch_gone);
 }
 
 static int remove_watch_id(struct device_file *file, u32 id)
 {
 	struct watch *watch = find_watch(file, id);
 
-	if (!watch)
+	if (!watch || !watch->ready)
 		return -ENOENT;
 	remove_watch(file, watch);
 	return 0;
@@ -683,19 +803,15 @@ static long ioctl_watch(struct device_file *file, void __user *user)
 		return PTR_ERR(mm);
 
 	err = check_user_range(args.start, args.end, mm);
-	if (!err && mutex_lock_killable(&file->lock))
-		err = -EINTR;
-	if (!err) {
+	if (!err)
 		err = add_watch(file, mm, args.start, args.end,
 				&args.watch_id);
-		mutex_unlock(&file->lock);
-	}
-	mmput(mm);
+	mmput_async(mm);
 	if (err)
 		return err;
 	err = copy_args_to_user(user, &args, sizeof(args), args.size);
 	if (err) {
-		/* Nobody will ever know its name: this one is not given up. */
+		/* Nobody will ever know its id, so do not give up here. */
 		mutex_lock(&file->lock);
 		remove_watch_id(file, args.watch_id);
 		mutex_unlock(&file->lock);
@@ -748,6 +864,9 @@ static long ioctl_stats(void __user *user)
 		.events_lost = counters.events_lost,
 		.open_files = atomic_long_read(&hmm_mirror_open_files),
 		.subscriptions = atomic_long_read(&hmm_mirror_subscriptions),
+		.dma_maps = counters.dma_maps,
+		.dma_unmaps = counters.dma_unmaps,
+		.dma_bytes = counters.dma_bytes,
 	};
 	return copy_args_to_user(user, &stats, sizeof(stats), user_size);
 }
@@ -779,17 +898,22 @@ static long device_ioctl(struct file *filp, unsigned int cmd,
 }
 
 /*
- * Copies events until @count bytes are full or the queue is empty. Returns the
- * number of bytes, 0 if there was no event.
+ * Copies events until @count bytes are full or the queue is empty. Returns the number of
+ * bytes, 0 if there was no event, or an errno.
  */
 static ssize_t read_events(struct device_file *file, char __user *user,
-			   size_t count)
+			   size_t count, bool nonblocking)
 {
 	struct hmm_mirror_event events[READ_CHUNK];
 	ssize_t done = 0;
 
-	if (mutex_lock_interruptible(&file->read_lock))
+	/* Another reader may be stuck in a page fault on its memory. */
+	if (nonblocking) {
+		if (!mutex_trylock(&file->read_lock))
+			return -EAGAIN;
+	} else if (mutex_lock_interruptible(&file->read_lock)) {
 		return -ERESTARTSYS;
+	}
 	while (count - done >= sizeof(*events)) {
 		size_t room = (count - done) / sizeof(*events);
 		unsigned int nr;
@@ -814,6 +938,7 @@ static ssize_t device_read(struct file *filp, char __user *user, size_t count,
 			   loff_t *position)
 {
 	struct device_file *file = filp->private_data;
+	bool nonblocking = filp->f_flags & O_NONBLOCK;
 	ssize_t done;
 
 	if (!caller_is_opener(file))
@@ -821,10 +946,10 @@ static ssize_t device_read(struct file *filp, char __user *user, size_t count,
 	if (count < sizeof(struct hmm_mirror_event))
 		return -EINVAL;
 	for (;;) {
-		done = read_events(file, user, count);
+		done = read_events(file, user, count, nonblocking);
 		if (done)
 			return done;
-		if (filp->f_flags & O_NONBLOCK)
+		if (nonblocking)
 			return -EAGAIN;
 		if (wait_event_interruptible(file->events.wait,
 					     !event_queue_empty(&file->events)))
@@ -852,6 +977,12 @@ static int device_open(struct inode *inode, struct file *filp)
 	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
 	if (!file)
 		return -ENOMEM;
+	file->opener = device_user_get(current_uid());
+	if (!file->opener) {
+		kfree(file);
+		return -ENOMEM;
+	}
+	refcount_set(&file->users, 1);
 	mutex_init(&file->lock);
 	mutex_init(&file->read_lock);
 	INIT_LIST_HEAD(&file->watches);
@@ -872,15 +1003,11 @@ static int device_release(struct inode *inode, struct file *filp)
 	struct device_file *file = filp->private_data;
 	struct watch *watch, *next;
 
-	/* Nobody else has the file: no lock needed. */
+	mutex_lock(&file->lock);
 	list_for_each_entry_safe(watch, next, &file->watches, node)
 		remove_watch(file, watch);
-	event_queue_destroy(&file->events);
-	mmdrop(file->target_mm);
-	mmdrop(file->opener_mm);
-	mutex_destroy(&file->read_lock);
-	mutex_destroy(&file->lock);
-	kfree(file);
+	mutex_unlock(&file->lock);
+	put_file(file);
 	atomic_long_dec(&hmm_mirror_open_files);
 	return 0;
 }
@@ -913,6 +1040,7 @@ int __init hmm_mirror_device_register(void)
 		pr_err("max_events must be at least 1\n");
 		return -EINVAL;
 	}
+	device_user_init(max_events);
 	return misc_register(&hmm_mirror_device);
 }
 

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Finds walk_page_range(), the one function this module needs and that no
- * kernel exports.
+ * Finds walk_page_range(), the one function that this module needs and that no kernel
+ * exports.
  *
- * A kprobe that is registered on the symbol and removed at once gives the
- * address. The call must be a direct one: under CONFIG_X86_KERNEL_IBT the kernel
- * has sealed functions whose address it never takes itself, so that an indirect
- * call is a fault on CPUs with CET. A static call is patched into a direct call.
+ * A kprobe that is registered on the symbol and removed at once yields the address. The
+ * call must be a direct one: with CONFIG_X86_KERNEL_IBT the kernel seals functions whose
+ * address it never takes itself, so that an indirect call faults on CPUs with CET. A
+ * static call is patched into a direct call.
  */
 #define pr_fmt(fmt) "hmm_mirror: " fmt
 
+#include <linux/build_bug.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/pagewalk.h>
 #include <linux/static_call.h>
 
 #include "internal.h"
 
-/* The selftest of the failure builds this file with another name. */
+/* The selftest for a missing symbol builds this file with another name. */
 #ifndef WALK_PAGE_RANGE_SYMBOL
 #define WALK_PAGE_RANGE_SYMBOL	"walk_page_range"
 #endif
@@ -25,6 +27,13 @@
 typedef int walk_page_range_fn(struct mm_struct *mm, unsigned long start,
 			       unsigned long end, const struct mm_walk_ops *ops,
 			       void *private);
+
+/*
+ * Only the address is found at load time. How to call it is taken from the header; a
+ * kernel whose header says anything else must not load this module.
+ */
+static_assert(__same_type(walk_page_range, walk_page_range_fn),
+	      "walk_page_range() is called in another way in this kernel; hmm_mirror has to be adapted");
 
 static int unresolved(struct mm_struct *mm, unsigned long start,
 		      unsigned long end, const struct mm_walk_ops *ops,
@@ -36,9 +45,9 @@ static int unresolved(struct mm_struct *mm, unsigned long start,
 DEFINE_STATIC_CALL(walk_page_range_call, unresolved);
 
 /*
- * Address of the first byte of the function that @addr is in: where functions
- * begin with an ENDBR instruction a kprobe sits behind it. Kernels adjust calls
- * of functions that they know by their beginning (call depth tracking).
+ * Address of the first byte of the function that contains @addr: where functions begin
+ * with an ENDBR instruction, a kprobe sits behind it. With call depth tracking, kernels
+ * adjust calls of functions that they know by their first byte.
  */
 static unsigned long __init function_start(unsigned long addr)
 {
@@ -56,14 +65,14 @@ static unsigned long __init function_start(unsigned long addr)
 /**
  * hmm_mirror_resolve_symbols() - find what is not exported
  *
- * Return: 0, or the errno of the failed look-up, with a message that names the
- * symbol and the likely cause.
+ * Return: 0, or the errno of the failed look-up; a message names the symbol and
+ * the likely cause.
  */
 int __init hmm_mirror_resolve_symbols(void)
 {
 	static struct kprobe probe __initdata = {
 		.symbol_name = WALK_PAGE_RANGE_SYMBOL,
-		/* Only looked up, never put into the code. */
+		/* Only looked up, never armed. */
 		.flags = KPROBE_FLAG_DISABLED,
 	};
 	unsigned long addr;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Counters and tracepoints: what can be observed of the module at work. */
+/* Counters and tracepoints: observing the module at work. */
 #include <linux/cpumask.h>
 #include <linux/percpu.h>
 
@@ -16,8 +16,8 @@ DEFINE_PER_CPU(struct hmm_mirror_counters, hmm_mirror_counters);
  * hmm_mirror_sum_counters() - add up the counters of all CPUs
  * @sum: result
  *
- * Other CPUs go on counting meanwhile. All counters only grow, so each figure was
- * right at some moment of the call.
+ * Other CPUs go on counting. Counters only grow, so each figure was right at some
+ * moment during the call.
  */
 void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum)
 {
@@ -37,5 +37,8 @@ void hmm_mirror_sum_counters(struct hmm_mirror_counters *sum)
 		sum->invalidations += READ_ONCE(counters->invalidations);
 		sum->events += READ_ONCE(counters->events);
 		sum->events_lost += READ_ONCE(counters->events_lost);
+		sum->dma_maps += READ_ONCE(counters->dma_maps);
+		sum->dma_unmaps += READ_ONCE(counters->dma_unmaps);
+		sum->dma_bytes += READ_ONCE(counters->dma_bytes);
 	}
 }

@@ -4,10 +4,12 @@
 # check_kernel.sh DIRECTORY: can hmm_mirror work with the kernel whose build tree
 # this is? Says on stderr why not, each reason on a line. Used by make and, through
 # dkms.conf, by DKMS.
+# check_kernel.sh DIRECTORY OBJECT...: why could it not be linked? Fails in any case.
 
 set -eu
 
 directory=$1
+shift
 config=$directory/include/config/auto.conf
 [ -e "$config" ] || config=$directory/.config
 [ -e "$config" ] || {
@@ -31,6 +33,36 @@ before()
 			($1 + 0 == major + 0 && $2 + 0 < minor + 0))) }'
 }
 
+# What hmm_mirror needs and hardly any other module does: the first to go from a kernel
+# that exports only what its own modules use.
+exports='
+	find_get_pid
+	get_pid_task
+	get_task_mm
+	handle_mm_fault
+	mmput_async
+	mmu_interval_notifier_insert
+	mmu_interval_notifier_remove
+	mmu_interval_read_begin
+	register_kprobe
+	unregister_kprobe
+'
+
+# missing_exports: those of the symbols named on stdin that the kernel does not export
+missing_exports()
+{
+	[ -e "$directory/Module.symvers" ] || return 0
+	awk 'NR == FNR { exported[$2]; next }
+	     NF && !($1 in exported) { print $1 }' "$directory/Module.symvers" -
+}
+
+trimmed()
+{
+	missing=$(missing_exports | paste -s -d ' ')
+	[ -z "$missing" ] ||
+		echo "CONFIG_TRIM_UNUSED_KSYMS is set, and these are not exported: $missing"
+}
+
 reasons()
 {
 	! before 6.1 ||
@@ -46,7 +78,15 @@ reasons()
 	if enabled S390 && enabled HUGETLB_PAGE; then
 		echo "on s390 a module cannot read hugetlb entries"
 	fi
+	! enabled TRIM_UNUSED_KSYMS || printf '%s\n' "$exports" | trimmed
 }
+
+if [ $# -gt 0 ]; then
+	if enabled TRIM_UNUSED_KSYMS; then
+		nm -u "$1" 2>/dev/null | awk '$2 != "__this_module" { print $2 }' | trimmed >&2
+	fi
+	exit 1
+fi
 
 found=$(reasons)
 [ -n "$found" ] || exit 0

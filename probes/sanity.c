@@ -4,9 +4,14 @@
  * anything. It includes all that the others do.
  */
 #include <linux/mm.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
 #include <linux/hugetlb.h>
+#include <linux/iommu.h>
 #include <linux/memremap.h>
 #include <linux/pagewalk.h>
+#include <linux/scatterlist.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/timer.h>

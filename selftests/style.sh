@@ -91,7 +91,7 @@ checkpatch()
 #			asks for an entry in the kernel's MAINTAINERS
 check_checkpatch()
 {
-	user_space='^tools/|^selftests/[^/]*$|^selftests/qemu/guest/|^selftests/bench/bench.c$'
+	user_space='^tools/|^selftests/(include|core|core/differential|ioctl|mirror|device|takeover|compare|qemu/guest|qemu/t)/[^/]*$|^selftests/bench/bench(_dma)?.[ch]$'
 	status=0
 
 	# FIXTURE_DATA(name) *self is not a multiplication.
@@ -125,7 +125,7 @@ check_build()
 check_modules()
 {
 	make -s -j "$(nproc)" -C "$tree" -f "$top_dir/Makefile" project_modules \
-		KDIR="$kernel_build" OUT="$1" KBUILD_FLAGS=C=2
+		KDIR="$kernel_build" OUT="$1" KBUILD_FLAGS="W=1 C=2"
 }
 
 check_kernel_doc()
@@ -157,7 +157,7 @@ check_spelling()
 }
 
 "$qemu_dir/packages.sh" codespell gcc make perl shellcheck sparse
-location=$("$qemu_dir/fetch_kernel.sh" "$kernel")
+location=$(locate_kernel)
 eval "$location"
 kernel_build=${kernel_build:?}
 source_dir=$("$qemu_dir/fetch_source.sh")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who calls: calls, pages, faults and errors for each calling module, in
+ * Who calls: calls, pages, faults and errors of each calling module, in
  * /sys/kernel/debug/hmm_takeover/callers.
  *
- * A call is told by the address it returns to. There are a few of them, which are
- * found without a lock; the first call from each takes one.
+ * A caller is identified by the address that the call returns to. There are only a few;
+ * they are found without a lock, and only the first call from each takes one.
  */
 #include <linux/atomic.h>
 #include <linux/debugfs.h>
@@ -19,17 +19,17 @@
 
 #define NR_CALLERS	64
 
-/* The last slot is for all that find no other. */
+/* The last slot is for all callers that find no other. */
 #define OTHERS		"(others)"
 
 /**
  * struct caller - a place that calls, or has called
- * @address: where calls return to; 0: nowhere any more, the module is gone
+ * @address: where calls return to; 0 if the module is gone
  * @module: its module, "" if the slot is free; never changes after that
  * @calls: calls that have ended
- * @pages: pages they were for
- * @faults: page faults they took
- * @errors: calls that failed, for other reasons than that of being overtaken
+ * @pages: pages that they were for
+ * @faults: page faults that they took
+ * @errors: calls that failed for a reason other than -EBUSY
  * @retries: calls that failed with -EBUSY
  */
 struct caller {
@@ -47,7 +47,7 @@ static struct caller callers[NR_CALLERS];
 static DEFINE_SPINLOCK(callers_lock);
 static struct dentry *directory;
 
-/* The name of the module that @address is in, "kernel" if it is in none. */
+/* Names the module that @address is in, "kernel" if it is in none. */
 static void name_module(unsigned long address, char *name)
 {
 	char symbol[KSYM_SYMBOL_LEN];
@@ -62,7 +62,7 @@ static void name_module(unsigned long address, char *name)
 	strscpy(name, end ? begin + 1 : "kernel", MODULE_NAME_LEN);
 }
 
-/* The slot that shall serve @address; NULL if they are used up. */
+/* The slot for @address; NULL if all are used. */
 static struct caller *slot_for(unsigned long address, const char *module)
 {
 	struct caller *caller;
@@ -71,7 +71,7 @@ static struct caller *slot_for(unsigned long address, const char *module)
 	for (caller = callers; caller < callers + NR_CALLERS - 1; caller++) {
 		if (caller->address == address || !caller->module[0])
 			return caller;
-		/* It was unloaded, and is loaded again. */
+		/* The module was unloaded, and is loaded again. */
 		if (!caller->address && !strcmp(caller->module, module))
 			return caller;
 	}
@@ -111,10 +111,10 @@ static struct caller *find_caller(unsigned long address)
 }
 
 /**
- * takeover_count_call() - count a call that ends
+ * takeover_count_call() - count a call that is about to return
  * @address: where it will return to
- * @npages: pages it was for
- * @nr_faults: page faults it took
+ * @npages: pages that it was for
+ * @nr_faults: page faults that it took
  * @err: what it returns
  *
  * Context: any but interrupts.
@@ -133,7 +133,7 @@ void takeover_count_call(unsigned long address, unsigned long npages,
 		atomic_long_inc(&caller->errors);
 }
 
-/* Whether an earlier slot is of the same module. */
+/* Whether an earlier slot belongs to the same module. */
 static bool is_shown(const struct caller *caller)
 {
 	const struct caller *earlier;
@@ -177,7 +177,7 @@ static int callers_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(callers);
 
-/* Another module may get the addresses of one that goes. */
+/* Another module may get the addresses of one that is unloaded. */
 static int module_event(struct notifier_block *block, unsigned long event,
 			void *data)
 {

@@ -17,20 +17,23 @@
 #endif
 
 /*
- * Flags of a word that hmm_range_fault() carries from input to output, whatever is
- * requested: "mm/hmm: let users to tag specific PFN with DMA mapped bit", v6.16.
+ * Flags of a word that hmm_range_fault() carries over from input to output, whatever is
+ * requested, and the place of the order below them: "mm/hmm: let users to tag specific
+ * PFN with DMA mapped bit", v6.16.
  */
 #ifdef TAKEOVER_HAVE_STICKY_FLAGS
 #define COMPAT_STICKY_FLAGS \
 	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
+#define COMPAT_ORDER_SHIFT	(BITS_PER_LONG - 11)
 #else
 #define COMPAT_STICKY_FLAGS	0UL
+#define COMPAT_ORDER_SHIFT	(BITS_PER_LONG - 8)
 #endif
 
 /*
- * The kernel's function has one errno for all that a page fault can fail with;
- * since it takes faults itself, and not in the page walk, want of memory has its
- * own. That came with hmm_range_fault_unlocked_timeout(), v7.3.
+ * The kernel's function has one errno for everything that a page fault can fail with.
+ * Since it takes faults itself, and not in the page walk, lack of memory has an errno of
+ * its own. That came with hmm_range_fault_unlocked_timeout(), v7.3.
  */
 static inline int compat_errno(int err)
 {

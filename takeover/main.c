@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_takeover.ko: a livepatch. While it is enabled the running kernel's
- * hmm_range_fault(), whoever calls it, is answered by hmm_mirror:
+ * hmm_takeover.ko: a livepatch. While it is enabled, hmm_mirror answers all calls of the
+ * running kernel's hmm_range_fault(), whoever makes them:
  *
  *	insmod hmm_takeover.ko
  *	echo 0 >/sys/kernel/livepatch/hmm_takeover/enabled
  *	rmmod hmm_takeover
  *
- * Livepatch changes over task by task: one that sleeps in the kernel's function
- * stays there until that returns, and the module cannot be unloaded before the last
- * task has left it.
+ * Livepatch switches task by task: a task that sleeps in the kernel's function stays
+ * there until that returns, and the module cannot be unloaded before the last task has
+ * left it.
  */
 #define pr_fmt(fmt) "hmm_takeover: " fmt
 
+#include <linux/compiler.h>
 #include <linux/errno.h>
+#include <linux/hmm.h>
 #include <linux/kconfig.h>
 #include <linux/livepatch.h>
 #include <linux/module.h>
@@ -22,6 +24,12 @@
 #include "takeover.h"
 
 #if IS_ENABLED(CONFIG_LIVEPATCH) && IS_ENABLED(CONFIG_HMM_MIRROR)
+/*
+ * Never called. With CONFIG_MODVERSIONS the kernel compares what this module was built
+ * for, down to the fields of struct hmm_range, with what it has, and refuses a mismatch.
+ */
+static const void *const replaced __used = hmm_range_fault;
+
 static struct klp_func functions[] = {
 	{
 		.old_name = "hmm_range_fault",
@@ -90,6 +98,6 @@ module_exit(takeover_exit);
 MODULE_DESCRIPTION("hmm_range_fault() of the running kernel, answered by hmm_mirror");
 MODULE_LICENSE("GPL");
 #ifdef CONFIG_LIVEPATCH
-/* Where there is none the kernel would not even load it to say why. */
+/* Without livepatch the kernel would not even load it, to let it say why. */
 MODULE_INFO(livepatch, "Y");
 #endif

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What takes the place of hmm_range_fault(): the same struct, flags, return values
- * and side effects, with hmm_mirror's walker behind them.
+ * What replaces hmm_range_fault(): the same struct, flags, return values and side
+ * effects, with hmm_mirror's walker behind them.
  *
- * Output words of the two are the same but for the place of the order on kernels
- * before v6.16, and hmm_mirror puts it where it is told: an answer is used as it is.
- * Requests are not the same: in the kernel's layout they are the very bits of the
- * answer, so that an answer that is left in the array becomes a request when a call
- * is repeated. They are translated in place before a call, and what is left of them
- * is removed after it. No driver of the kernel has any: all ask the same of all
- * pages, and for them nothing here depends on the length of the range.
+ * Output words of the two are the same but for the place of the order on kernels before
+ * v6.16, and hmm_mirror puts that where it is told: an answer is used as it is. Requests
+ * differ: in the kernel's layout they are the very bits of the answer, so an answer that
+ * is left in the array becomes a request when a call is repeated. They are translated in
+ * place before a call, and what is left of them is removed afterwards. No driver in the
+ * kernel has per-page requests: all ask the same of all pages, and for them nothing here
+ * depends on the length of the range.
  */
 #include <linux/bits.h>
 #include <linux/build_bug.h>
@@ -24,13 +24,47 @@
 #include "hmm_mirror.h"
 #include "takeover.h"
 
-static_assert(HMM_MIRROR_PFN_VALID == HMM_PFN_VALID);
-static_assert(HMM_MIRROR_PFN_WRITE == HMM_PFN_WRITE);
-static_assert(HMM_MIRROR_PFN_ERROR == HMM_PFN_ERROR);
+/*
+ * All that is known about the kernel's words. If a kernel's words say more, or say it
+ * elsewhere, somebody must look at them before they are answered from here; Kbuild checks
+ * for new names.
+ */
+#define NOT_KNOWN	"; not known of any kernel, so hmm_takeover is not built for this one"
+
+static_assert(HMM_MIRROR_PFN_VALID == HMM_PFN_VALID,
+	      "HMM_PFN_VALID is another bit" NOT_KNOWN);
+static_assert(HMM_MIRROR_PFN_WRITE == HMM_PFN_WRITE,
+	      "HMM_PFN_WRITE is another bit" NOT_KNOWN);
+static_assert(HMM_MIRROR_PFN_ERROR == HMM_PFN_ERROR,
+	      "HMM_PFN_ERROR is another bit" NOT_KNOWN);
 #ifdef TAKEOVER_HAVE_STICKY_FLAGS
-static_assert(HMM_MIRROR_PFN_DMA_MAPPED == HMM_PFN_DMA_MAPPED);
-static_assert(HMM_MIRROR_PFN_P2PDMA == HMM_PFN_P2PDMA);
-static_assert(HMM_MIRROR_PFN_P2PDMA_BUS == HMM_PFN_P2PDMA_BUS);
+static_assert(HMM_MIRROR_PFN_DMA_MAPPED == HMM_PFN_DMA_MAPPED,
+	      "HMM_PFN_DMA_MAPPED is another bit" NOT_KNOWN);
+static_assert(HMM_MIRROR_PFN_P2PDMA == HMM_PFN_P2PDMA,
+	      "HMM_PFN_P2PDMA is another bit" NOT_KNOWN);
+static_assert(HMM_MIRROR_PFN_P2PDMA_BUS == HMM_PFN_P2PDMA_BUS,
+	      "HMM_PFN_P2PDMA_BUS is another bit" NOT_KNOWN);
+#endif
+static_assert(HMM_PFN_REQ_FAULT == HMM_PFN_VALID,
+	      "requests are not bits of the answer" NOT_KNOWN);
+static_assert(HMM_PFN_REQ_WRITE == HMM_PFN_WRITE,
+	      "requests are not bits of the answer" NOT_KNOWN);
+static_assert(COMPAT_ORDER_SHIFT == HMM_PFN_ORDER_SHIFT,
+	      "the order (HMM_PFN_ORDER_SHIFT) is elsewhere" NOT_KNOWN);
+static_assert(HMM_PFN_FLAGS == (HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_ERROR |
+				COMPAT_STICKY_FLAGS |
+				GENMASK(HMM_PFN_ORDER_SHIFT + 4,
+					HMM_PFN_ORDER_SHIFT)),
+	      "HMM_PFN_FLAGS has other bits than the flags and the order" NOT_KNOWN);
+static_assert(!(HMM_MIRROR_PFN_REQ_FLAGS & HMM_PFN_FLAGS));
+static_assert(sizeof(struct hmm_range) == 8 * sizeof(unsigned long),
+	      "struct hmm_range has other fields" NOT_KNOWN);
+static_assert(__same_type(hmm_range_fault, takeover_range_fault),
+	      "hmm_range_fault() is called in another way" NOT_KNOWN);
+#ifdef TAKEOVER_HAVE_UNLOCKED_TIMEOUT
+static_assert(__same_type(hmm_range_fault_unlocked_timeout,
+			  takeover_range_fault_unlocked_timeout),
+	      "hmm_range_fault_unlocked_timeout() is called in another way" NOT_KNOWN);
 #endif
 
 static unsigned long requests_to_ours(unsigned long flags)
@@ -66,8 +100,8 @@ static unsigned long pages_of(const struct hmm_range *range)
 }
 
 /*
- * What the kernel's own function makes of a range that is misaligned or empty is
- * nothing that a caller could want: refused, before its array is touched.
+ * The kernel's own function does nothing useful with a range that is misaligned or empty:
+ * refuse it before its array is touched.
  */
 static bool range_valid(const struct hmm_range *range)
 {
@@ -80,6 +114,10 @@ static void begin(const struct hmm_range *range, struct hmm_mirror_range *ours)
 	unsigned long *words = range->hmm_pfns;
 	unsigned long i;
 
+	/* The order has five bits, as in our own words. */
+	BUILD_BUG_ON_MSG(hmm_pfn_to_map_order(~0UL) !=
+			 hmm_mirror_pfn_to_map_order(~0UL),
+			 "hmm_pfn_to_map_order() takes other bits" NOT_KNOWN);
 	*ours = (struct hmm_mirror_range) {
 		.notifier = range->notifier,
 		.notifier_seq = range->notifier_seq,
@@ -90,7 +128,7 @@ static void begin(const struct hmm_range *range, struct hmm_mirror_range *ours)
 		.pfn_flags_mask = COMPAT_STICKY_FLAGS,
 		.dev_private_owner = range->dev_private_owner,
 		.order_shift = HMM_PFN_ORDER_SHIFT,
-		/* As kfd, whose pages do not migrate while it asks for them. */
+		/* For kfd, whose pages do not migrate while it asks for them. */
 		.device_pages_as_is = true,
 	};
 	if (!has_page_requests(range))
@@ -108,7 +146,7 @@ static int end(const struct hmm_range *range, int err)
 
 	if (has_page_requests(range)) {
 		for (i = 0; i < pages_of(range); i++) {
-			/* Not even a part of an answer shall look like a request. */
+			/* Not even a part of an answer may look like a request. */
 			if (err)
 				words[i] = (words[i] & COMPAT_STICKY_FLAGS) |
 					   requests_to_kernels(words[i]);
@@ -120,7 +158,7 @@ static int end(const struct hmm_range *range, int err)
 }
 
 /**
- * takeover_range_fault() - in the place of hmm_range_fault()
+ * takeover_range_fault() - replaces hmm_range_fault()
  * @range: the kernel's request, filled as for hmm_range_fault()
  *
  * Locking: the caller holds mmap_lock, as for hmm_range_fault().
@@ -144,15 +182,15 @@ int takeover_range_fault(struct hmm_range *range)
 }
 
 /**
- * takeover_range_fault_unlocked_timeout() - in the place of
+ * takeover_range_fault_unlocked_timeout() - replaces
  *	hmm_range_fault_unlocked_timeout()
  * @range: the kernel's request
- * @timeout: jiffies for being invalidated again and again, 0 for no limit
+ * @timeout: jiffies for retries after invalidations, 0 for no limit
  *
- * The limit is not for faults here, as little as in the kernel's function: whoever
- * gave a second for retries has not been written to be refused because pages came
- * from a slow disk or from a userfaultfd handler. If nothing was invalidated, or
- * faults have waited for something, the time begins anew.
+ * As in the kernel's function, the limit does not apply to faults: a driver that
+ * allows a second for retries does not expect to fail because pages come from a
+ * slow disk or from a userfaultfd handler. If nothing was invalidated, or faults
+ * have waited for something, the time starts again.
  *
  * Locking: the caller does not hold mmap_lock.
  * Context: sleeps.
@@ -175,7 +213,7 @@ int takeover_range_fault_unlocked_timeout(struct hmm_range *range,
 	timeout = min_t(unsigned long, timeout, MAX_JIFFY_OFFSET);
 	do {
 		err = hmm_mirror_range_fault_unlocked(&ours, timeout);
-		/* More for the next, which may need more than this to get anywhere. */
+		/* Give the next one more time; it may need it to get anywhere. */
 		timeout = min_t(unsigned long, 2 * timeout, MAX_JIFFY_OFFSET);
 		nr_faults += ours.nr_faults;
 		invalidated = ours.nr_restarts ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the parts of hmm_takeover.ko share. */
+/* What the files of hmm_takeover.ko share. */
 #ifndef TAKEOVER_H
 #define TAKEOVER_H
 

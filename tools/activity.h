@@ -8,12 +8,18 @@
 #include "maps.h"
 #include "names.h"
 
-/* What nobody saw while it was mapped is one mapping to us. */
+/* A mapping that was never seen is named by its addresses only. */
 extern const char * const short_lived_name;
+
+/*
+ * More mappings than this are not counted separately: the watched process decides how
+ * many there are.
+ */
+#define ACTIVITY_MAX_MAPPINGS	4096
 
 struct activity_count {
 	__u64 events;
-	/* What was mapped of the ranges that the events name */
+	/* How much was mapped of the ranges that the events name */
 	__u64 bytes;
 };
 
@@ -23,29 +29,38 @@ struct activity_mapping {
 	__u64 start;
 	__u64 end;
 	struct activity_count total;
-	__u64 events_by_kind[NR_EVENT_KINDS];
+	struct activity_count kinds[NR_EVENT_KINDS];
 };
 
 struct activity {
 	struct activity_count total;
 	struct activity_count kinds[NR_EVENT_KINDS];
 	__u64 lost;
-	struct activity_mapping *mappings;
+
+	/* @nr_mappings of them are in use, sorted by name and address in @order. */
+	struct activity_mapping mappings[ACTIVITY_MAX_MAPPINGS];
+	struct activity_mapping *order[ACTIVITY_MAX_MAPPINGS];
 	size_t nr_mappings;
-	size_t allocated_mappings;
+	/* What happened to mappings that had to make room for others */
+	struct activity_count others;
+	/* Tags of another generation mean nothing any more. */
+	__u32 generation;
 };
 
 /*
- * Counts @event. @list is what is known of the process's mappings, [@first,
- * @end) in it are those the event overlaps.
+ * Counts @event. @list is what is known about the process's mappings; those in [@first,
+ * @end) overlap the event. Returns how many bytes it counts for.
  */
-void activity_add(struct activity *activity, const struct hmm_mirror_event *event,
-		  struct vma_list *list, size_t first, size_t end);
+__u64 activity_add(struct activity *activity, const struct hmm_mirror_event *event,
+		   struct vma_list *list, size_t first, size_t end);
 
-/* The mappings with most events come first then; no event may be added after. */
+/*
+ * Sorts the mappings with most events to the front of @order; no event may be added after
+ * it.
+ */
 void activity_sort(struct activity *activity);
 
-/* The kind of most of the mapping's events */
+/* The kind of event that invalidated most of the mapping's bytes */
 unsigned int activity_main_kind(const struct activity_mapping *mapping);
 
 void activity_free(struct activity *activity);

@@ -10,6 +10,7 @@
 
 #include "format.h"
 #include "hmmctl.h"
+#include "interruption.h"
 #include "json.h"
 #include "maps.h"
 #include "memory.h"
@@ -22,8 +23,12 @@
 #include "target.h"
 
 #define EXTENTS_PER_CALL	1024
-/* One call does at most this much, so that progress can be shown. */
+/*
+ * One call does at most this much, and takes at most this long, so that progress can be
+ * shown.
+ */
 #define BYTES_PER_CALL		(256ULL << 20)
+#define TIME_PER_CALL		(NANOSECONDS_PER_SECOND / 4)
 
 struct fault {
 	struct target target;
@@ -33,8 +38,10 @@ struct fault {
 	bool as_json;
 	/* 0: none */
 	__u64 timeout_ms;
+	__u64 deadline;
+	struct progress progress;
 
-	/* Everything below here is done */
+	/* Everything below it is done */
 	__u64 done;
 	__u64 nr_calls;
 	__u64 nr_faults;
@@ -47,23 +54,19 @@ struct fault {
 
 	/* What went wrong; 0 if nothing did */
 	int error;
-	/* Where, and in which mapping if any; only if the error is of an address */
+	/* Where, and in which mapping if any; only if the error is about an address */
 	bool has_address;
 	__u64 address;
 	char *mapping;
 	const char *reason;
 };
 
-static bool is_past(__u64 deadline, __u64 now)
-{
-	return deadline && now >= deadline;
-}
-
-/* 0 or a negative errno, ->fault_addr in @arguments then says where */
-static int fault_once(struct fault *fault, struct hmm_mirror_range_args *arguments, __u64 deadline)
+/* 0 or a negative errno; then ->fault_addr in @arguments says where */
+static int fault_once(struct fault *fault, struct hmm_mirror_range_args *arguments)
 {
 	__u64 chunk_end = (fault->done / BYTES_PER_CALL + 1) * BYTES_PER_CALL;
 	__u64 now = now_nanoseconds();
+	__u64 left = TIME_PER_CALL;
 	__u64 begun_at = fault->done;
 	int error;
 
@@ -74,15 +77,21 @@ static int fault_once(struct fault *fault, struct hmm_mirror_range_args *argumen
 		.extents = (__u64)(uintptr_t)fault->extents,
 		.nr_extents = EXTENTS_PER_CALL,
 	};
-	if (is_past(deadline, now))
+	if (interruption())
+		return -interruption();
+	if (fault->deadline && now >= fault->deadline)
 		return -ETIMEDOUT;
-	if (deadline)
-		arguments->timeout_ms = (__u32)((deadline - now + NANOSECONDS_PER_MILLISECOND - 1) /
-						NANOSECONDS_PER_MILLISECOND);
+	if (fault->deadline && fault->deadline - now < left)
+		left = fault->deadline - now;
+	arguments->timeout_ms = (__u32)((left + NANOSECONDS_PER_MILLISECOND - 1) /
+					NANOSECONDS_PER_MILLISECOND);
 
 	error = device_range(&fault->target.device, arguments);
 
-	/* They are written on failure too; what failed before it began left them as they were. */
+	/*
+	 * They are written on failure too; a call that failed before it began left them
+	 * as they were.
+	 */
 	fault->nr_calls++;
 	fault->nr_faults += arguments->nr_faults;
 	fault->nr_walks += arguments->nr_walks;
@@ -95,6 +104,12 @@ static int fault_once(struct fault *fault, struct hmm_mirror_range_args *argumen
 				  fault->target.device.info.page_size);
 		fault->done = arguments->next;
 	}
+	/*
+	 * The call's time is up, not ours; or it was woken by a signal that is not meant
+	 * to end us.
+	 */
+	if (error == -ETIMEDOUT || error == -EINTR)
+		return 0;
 	if (!error && fault->done == begun_at)
 		return -EIO;
 	return error;
@@ -106,11 +121,11 @@ static char *mapping_name(const struct fault *fault, __u64 address, bool *writab
 	char *name = NULL;
 
 	*writable = false;
-	if (!vma_list_read(&list, &fault->target.process, false)) {
+	if (!vma_list_read(&list, &fault->target.process, NULL)) {
 		size_t index = vma_list_find(&list, address);
 
 		if (index < list.nr && list.vmas[index].start <= address) {
-			name = duplicate_string(list.vmas[index].name);
+			name = duplicate_string(vma_name(&list.vmas[index]));
 			*writable = list.vmas[index].permissions[1] == 'w';
 		}
 	}
@@ -152,7 +167,10 @@ static const char *general_reason(int error)
 	case ETIMEDOUT:
 		return "timed out";
 	case ESRCH:
-		return "the process has exited";
+		return "the process has exited or called execve()";
+	case EFAULT:
+	case EHWPOISON:
+		return "the module does not say at which address";
 	case EIO:
 		return "the module does not get on with this range";
 	default:
@@ -164,20 +182,23 @@ static void explain(struct fault *fault, __u64 fault_addr)
 {
 	bool writable;
 
-	/*
-	 * 0 is where nothing failed at an address, unless 0 was asked for. Our
-	 * own pointers are good, so that EFAULT always is about an address.
-	 */
+	/* 0 if nothing failed at an address, unless 0 was asked for. */
 	switch (fault->error) {
 	case EFAULT:
 	case EHWPOISON:
-		fault->has_address = true;
+		fault->has_address = fault_addr >= fault->range.start &&
+				     fault_addr < fault->range.end;
 		break;
 	case EPERM:
 	case ENOMEM:
 		fault->has_address = fault_addr >= fault->range.start &&
 				     fault_addr < fault->range.end && fault_addr;
 		break;
+	}
+	/* For example, memory that is taken from a process that is being killed */
+	if (fault->error != EINTR && fault->error != ETIMEDOUT && target_check(&fault->target)) {
+		fault->has_address = false;
+		fault->error = ESRCH;
 	}
 	if (!fault->has_address) {
 		fault->reason = general_reason(fault->error);
@@ -192,23 +213,17 @@ static void explain(struct fault *fault, __u64 fault_addr)
 static void fault_all(struct fault *fault)
 {
 	__u64 length = fault->range.end - fault->range.start;
-	struct hmm_mirror_range_args arguments;
-	struct progress progress;
-	__u64 deadline = 0;
+	struct hmm_mirror_range_args arguments = { 0 };
 	int error = 0;
 
-	if (fault->timeout_ms)
-		deadline = now_nanoseconds() + fault->timeout_ms * NANOSECONDS_PER_MILLISECOND;
-	fault->done = fault->range.start;
-
-	progress_begin(&progress, "faulting", fault->show_progress);
+	progress_begin(&fault->progress, "faulting", fault->show_progress);
 	while (!error && fault->done < fault->range.end) {
-		error = fault_once(fault, &arguments, deadline);
-		progress_bytes(&progress, fault->done - fault->range.start, length);
+		error = fault_once(fault, &arguments);
+		progress_bytes(&fault->progress, fault->done - fault->range.start, length);
 	}
-	progress_end(&progress);
-	tally_sort(&fault->tally);
-
+	progress_end(&fault->progress);
+	if (!error)
+		error = target_check(&fault->target);
 	if (error) {
 		fault->error = -error;
 		explain(fault, arguments.fault_addr);
@@ -222,7 +237,8 @@ static void print_result(const struct fault *fault)
 	__u64 done = fault->done - fault->range.start;
 	struct table table = { 0 };
 
-	printf("process %d (%s)\n\n", fault->target.process.pid, fault->target.process.name);
+	printf("process %d (%s)\n\n", fault->target.process.pid,
+	       fault->target.process.printable_name);
 	printf("range     0x%llx-0x%llx, %s, for %s\n", fault->range.start, fault->range.end,
 	       format_size(length).text, fault->write ? "writing" : "reading");
 	if (fault->has_address)
@@ -304,8 +320,6 @@ static void print_json(const struct fault *fault)
 
 static void complain_fault(struct fault *fault)
 {
-	if (fault->mapping)
-		make_printable(fault->mapping);
 	if (fault->has_address)
 		complain("0x%llx%s%s%s: %s (%s)", fault->address, fault->mapping ? " (" : "",
 			 fault->mapping ? fault->mapping : "", fault->mapping ? ")" : "",
@@ -320,12 +334,9 @@ static void complain_fault(struct fault *fault)
 			 fault->reason, error_name(fault->error));
 }
 
-static int run(struct fault *fault, pid_t pid)
+static int report(struct fault *fault)
 {
-	if (!target_open(&fault->target, pid) || !target_check_range(&fault->target, &fault->range))
-		return EXIT_STATUS_FAILED;
-
-	fault_all(fault);
+	tally_sort(&fault->tally);
 	if (fault->as_json)
 		print_json(fault);
 	else
@@ -338,33 +349,59 @@ static int run(struct fault *fault, pid_t pid)
 	return EXIT_STATUS_FAILED;
 }
 
+/* The call into the kernel does not return: what it has done so far is unknown. */
+static int finish(void *data, int error)
+{
+	struct fault *fault = data;
+
+	progress_end(&fault->progress);
+	fault->error = error;
+	fault->reason = general_reason(error);
+	return report(fault);
+}
+
+static int run(struct fault *fault, pid_t pid)
+{
+	if (!target_open(&fault->target, pid) || !target_check_range(&fault->target, &fault->range))
+		return EXIT_STATUS_FAILED;
+
+	fault->done = fault->range.start;
+	if (fault->timeout_ms)
+		fault->deadline = now_nanoseconds() +
+				  fault->timeout_ms * NANOSECONDS_PER_MILLISECOND;
+	if (!interruption_begin(true, fault->deadline, finish, fault))
+		return EXIT_STATUS_FAILED;
+	fault_all(fault);
+	interruption_end();
+	return report(fault);
+}
+
 static void print_help(void)
 {
-	fputs("Usage: hmmctl fault [--pid PID] START LENGTH [OPTION]...\n"
-	      "  or:  hmmctl fault [--pid PID] START-END [OPTION]...\n"
-	      "Fault in a range of addresses as a device's driver does, and show what came.\n"
-	      "Without --pid the range is in hmmctl's own address space, which is for tests only.\n"
+	fputs("Usage: hmmctl fault --pid PID START LENGTH [OPTION]...\n"
+	      "  or:  hmmctl fault --pid PID START-END [OPTION]...\n"
+	      "Fault in a range of addresses as a device's driver does, and show the outcome.\n"
+	      "If it is interrupted or fails, it shows the outcome until then.\n"
 	      "\n"
-	      "START and LENGTH are decimal, or hexadecimal after 0x; LENGTH may end in K, M, G\n"
-	      "or T. START-END is always hexadecimal, as in /proc/PID/maps.\n"
+	      "Addresses are hexadecimal: START with 0x; START-END, as in /proc/PID/maps, also\n"
+	      "without. LENGTH is decimal, or hexadecimal with 0x, and may end in K, M, G or T.\n"
 	      "\n"
 	      "  -p, --pid PID     in the address space of process PID\n"
 	      "  -w, --write       for writing: breaks copy-on-write\n"
-	      "  -t, --timeout MS  give up after so many milliseconds (0, the default: never)\n"
-	      "      --progress    show progress even if standard error is no terminal\n"
+	      "  -t, --timeout MS  give up after MS milliseconds (0, the default: never)\n"
+	      "      --progress    show progress even if standard error is not a terminal\n"
 	      "  -j, --json        print a JSON document\n"
 	      "  -h, --help        this text\n", stdout);
 }
 
-/* START-END, or START and LENGTH */
-static bool parse_arguments(int nr, char **words, struct address_range *range)
+/* START-END, or START and LENGTH; NULL, or why not */
+static char *parse_arguments(int nr, char **words, struct address_range *range)
 {
-	__u64 length;
-
 	if (nr == 1)
 		return parse_range(words[0], range);
-	return nr == 2 && parse_number(words[0], &range->start) && parse_size(words[1], &length) &&
-	       length && !__builtin_add_overflow(range->start, length, &range->end);
+	if (nr == 2)
+		return parse_start_and_length(words[0], words[1], range);
+	return duplicate_string("a range is needed: START LENGTH or START-END");
 }
 
 int cmd_fault(int argc, char **argv)
@@ -380,6 +417,7 @@ int cmd_fault(int argc, char **argv)
 		{ 0 }
 	};
 	static struct fault fault;
+	char *error;
 	pid_t pid = 0;
 	int option;
 	int status;
@@ -387,8 +425,11 @@ int cmd_fault(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "p:wt:jh", options, NULL)) != -1) {
 		switch (option) {
 		case 'p':
+			if (pid)
+				return usage_error("--pid is given twice: one process at a time");
 			if (!parse_pid(optarg, &pid))
-				return usage_error("'%s' is not a process ID", optarg);
+				return usage_error("'%s' is not a process ID, a decimal number",
+						   optarg);
 			break;
 		case 'w':
 			fault.write = true;
@@ -411,8 +452,11 @@ int cmd_fault(int argc, char **argv)
 			return usage_hint();
 		}
 	}
-	if (!parse_arguments(argc - optind, argv + optind, &fault.range))
-		return usage_error("a range is needed: START LENGTH or START-END");
+	error = parse_arguments(argc - optind, argv + optind, &fault.range);
+	if (error)
+		return usage_error_free(error);
+	if (!pid)
+		return usage_error("a process is needed: --pid PID");
 
 	status = run(&fault, pid);
 	tally_free(&fault.tally);

@@ -34,6 +34,8 @@ static void print_json(const struct hmm_mirror_info *info)
 	json_address(&json, "task_size", info->task_size);
 	json_unsigned(&json, "max_watches", info->max_watches);
 	json_unsigned(&json, "max_events", info->max_events);
+	json_unsigned(&json, "max_watches_per_user", info->max_watches_per_user);
+	json_unsigned(&json, "max_events_per_user", info->max_events_per_user);
 	json_string(&json, "takeover", takeover_state());
 	json_object_begin(&json, "features");
 	for (unsigned int i = 0; i < nr_feature_descriptions; i++)
@@ -76,6 +78,10 @@ static void print_text(const struct hmm_mirror_info *info)
 	printf("watches per file  %u\n", info->max_watches);
 	printf("events per file   %u queued, what does not fit is counted as lost\n",
 	       info->max_events);
+	/* A module that does not report a limit has none. */
+	if (info->max_watches_per_user)
+		printf("limits per user   %u watches, %u events queued\n",
+		       info->max_watches_per_user, info->max_events_per_user);
 	printf("takeover          %s\n\n", takeover_state());
 
 	table_column(&table, "FEATURE", TABLE_LEFT);

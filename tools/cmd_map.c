@@ -10,6 +10,7 @@
 
 #include "format.h"
 #include "hmmctl.h"
+#include "interruption.h"
 #include "json.h"
 #include "maps.h"
 #include "memory.h"
@@ -26,14 +27,19 @@
 
 struct map {
 	struct target target;
-	/* No end: everything */
-	struct address_range range;
+	struct range_list ranges;
 	bool as_json;
 	bool show_extents;
+	/* 0: none */
+	__u64 timeout_ms;
+	__u64 deadline;
+	struct progress progress;
 	struct json json;
+	/* In JSON: the object of the mapping that is being read has been begun. */
+	bool in_mapping;
 
 	struct vma_list list;
-	/* One for each of the list, filled as it is read */
+	/* One for each mapping of the list, filled as the list is read */
 	struct tally *tallies;
 	size_t nr_read;
 	__u64 failed_at;
@@ -94,7 +100,21 @@ static void json_extent(struct map *map, const struct hmm_mirror_extent_info *ex
 	json_object_end(json);
 }
 
-/* Snapshots one mapping; 0 or a negative errno, with what there was till then. */
+/* How long a call may take; false if the time is up. */
+static bool set_timeout(const struct map *map, struct hmm_mirror_range_args *arguments)
+{
+	__u64 now = now_nanoseconds();
+
+	if (!map->deadline)
+		return true;
+	if (now >= map->deadline)
+		return false;
+	arguments->timeout_ms = (__u32)((map->deadline - now + NANOSECONDS_PER_MILLISECOND - 1) /
+					NANOSECONDS_PER_MILLISECOND);
+	return true;
+}
+
+/* Snapshots one mapping; 0 or a negative errno, with what was found until then. */
 static int read_vma(struct map *map, const struct vma *vma, struct tally *tally)
 {
 	unsigned int page_size = map->target.device.info.page_size;
@@ -107,8 +127,11 @@ static int read_vma(struct map *map, const struct vma *vma, struct tally *tally)
 			.extents = (__u64)(uintptr_t)map->extents,
 			.nr_extents = EXTENTS_PER_CALL,
 		};
-		int error = device_range(&map->target.device, &arguments);
+		int error = -ETIMEDOUT;
 
+		if (!interruption() && set_timeout(map, &arguments))
+			error = device_range(&map->target.device, &arguments);
+		/* A signal that is not meant to end us */
 		if (error == -EINTR)
 			continue;
 		if (error) {
@@ -123,11 +146,6 @@ static int read_vma(struct map *map, const struct vma *vma, struct tally *tally)
 				json_extent(map, &map->extents[i]);
 			else
 				print_extent(map, &map->extents[i]);
-		}
-		/* A module that stands still must not make us do it for ever. */
-		if (arguments.next <= address) {
-			map->failed_at = address;
-			return -EIO;
 		}
 		address = arguments.next;
 	}
@@ -150,66 +168,70 @@ static void json_vma_begin(struct json *json, const struct vma *vma)
 	json_address(json, "end", vma->end);
 	json_unsigned(json, "size", vma->end - vma->start);
 	json_string(json, "permissions", vma->permissions);
-	json_string(json, "name", vma->name);
+	json_string(json, "name", vma_name(vma));
 	json_boolean(json, "hugetlb", vma->hugetlb);
 }
 
-static int read_and_report_vma(struct map *map, const struct vma *vma, struct tally *tally)
+static void begin_vma(struct map *map, const struct vma *vma)
 {
-	bool text_extents = map->show_extents && !map->as_json;
-	int error;
-
 	if (map->as_json) {
+		map->in_mapping = true;
 		json_vma_begin(&map->json, vma);
 		if (map->show_extents)
 			json_array_begin(&map->json, "extents");
-	} else if (text_extents) {
+	} else if (map->show_extents) {
 		printf("%llx-%llx %s ", vma->start, vma->end, vma->permissions);
-		print_printable(stdout, vma->name);
+		print_printable(stdout, vma_name(vma));
 		puts(vma->hugetlb ? " (hugetlb)" : "");
 	}
+}
 
-	error = read_vma(map, vma, tally);
+static void end_vma(struct map *map, struct tally *tally)
+{
 	tally_sort(tally);
-
-	if (map->as_json) {
+	if (map->as_json && map->in_mapping) {
 		if (map->show_extents)
 			json_array_end(&map->json);
 		json_amounts(&map->json, tally);
 		json_object_end(&map->json);
+		map->in_mapping = false;
 	}
-	return error;
+}
+
+/* If it failed, what was found until then counts. */
+static void count_vma(struct map *map, int error)
+{
+	const struct vma *vma = &map->list.vmas[map->nr_read];
+	struct tally *tally = &map->tallies[map->nr_read];
+
+	end_vma(map, tally);
+	if (error && !tally->nr)
+		return;
+	tally_add_all(&map->total, tally);
+	map->total_size += vma->end - vma->start;
+	map->nr_read++;
 }
 
 static int read_all(struct map *map)
 {
-	struct progress progress;
-	__u64 total = 0;
+	__u64 total = vma_list_size(&map->list);
 	int error = 0;
 
-	for (size_t i = 0; i < map->list.nr; i++)
-		total += map->list.vmas[i].end - map->list.vmas[i].start;
-
 	/* Extents are progress enough. */
-	progress_begin(&progress, "reading page tables", false);
+	progress_begin(&map->progress, "reading page tables", false);
 	if (map->show_extents && !map->as_json)
-		progress.enabled = false;
+		map->progress.enabled = false;
 
-	for (size_t i = 0; i < map->list.nr && !error; i++) {
-		const struct vma *vma = &map->list.vmas[i];
+	while (map->nr_read < map->list.nr && !error) {
+		const struct vma *vma = &map->list.vmas[map->nr_read];
 
-		error = read_and_report_vma(map, vma, &map->tallies[i]);
-		/* Of one that failed, what was there till then counts. */
-		if (error && !map->tallies[i].nr)
-			break;
-		tally_add_all(&map->total, &map->tallies[i]);
-		map->total_size += vma->end - vma->start;
-		map->nr_read++;
-		progress_bytes(&progress, map->total_size, total);
+		begin_vma(map, vma);
+		error = read_vma(map, vma, &map->tallies[map->nr_read]);
+		count_vma(map, error);
+		progress_bytes(&map->progress, map->total_size, total);
 	}
-	progress_end(&progress);
-	tally_sort(&map->total);
-	return error;
+	progress_end(&map->progress);
+	return error ? error : target_check(&map->target);
 }
 
 /* The columns of the table besides those for each order that occurs */
@@ -303,7 +325,7 @@ static const char *refusal(const struct tally *tally)
 	return "";
 }
 
-/* Which columns there are: those with something in them, and some always. */
+/* Which columns there are: those that are not empty, and some always. */
 static bool shows_order(const struct amounts *total, unsigned int order)
 {
 	return !order || total->mapped[order];
@@ -331,7 +353,7 @@ static void add_row(struct table *table, const struct amounts *total, const stru
 	}
 }
 
-/* "0" and "-" are the nodes of a machine that has no others. */
+/* A machine without other nodes has only "0" and "-". */
 static bool has_many_nodes(const struct tally *total)
 {
 	char *nodes = tally_nodes(total);
@@ -377,7 +399,7 @@ static void print_table(const struct map *map)
 		table_cell(&table, "%s", vma->permissions);
 		table_cell(&table, "%s", format_size_short(vma->end - vma->start).text);
 		add_row(&table, &total, &map->tallies[i], &amounts, show_nodes);
-		table_cell(&table, "%s%s", vma->name, refusal(&map->tallies[i]));
+		table_cell(&table, "%s%s", vma_name(vma), refusal(&map->tallies[i]));
 	}
 
 	table_cell(&table, "total");
@@ -397,28 +419,41 @@ static size_t count_changed(const struct map *map)
 	return changed;
 }
 
-/* Only what the mirror can be asked for, and what the user asked for. */
+/* Only what the mirror can be asked for and the user asked for; then nothing is removed. */
 static void clip_list(struct map *map)
 {
-	const struct address_range *range = &map->range;
-	__u64 task_size = map->target.device.info.task_size;
+	size_t nr = 0;
 
 	/* The vsyscall page is listed, but it is the kernel's. */
-	vma_list_remove(&map->list, task_size, ULLONG_MAX);
-	if (range->end) {
-		vma_list_remove(&map->list, 0, range->start);
-		vma_list_remove(&map->list, range->end, ULLONG_MAX);
+	vma_list_remove(&map->list, map->target.device.info.task_size, ULLONG_MAX);
+	vma_list_cut(&map->list, &map->ranges);
+	for (size_t i = 0; i < map->list.nr; i++) {
+		struct vma *vma = &map->list.vmas[i];
+
+		if (vma->start < vma->end)
+			map->list.vmas[nr++] = *vma;
 	}
+	map->list.nr = nr;
 }
 
 static bool read_list(struct map *map)
 {
-	/* Only smaps tells hugetlb mappings apart, and it is slow. */
-	bool details = map->target.device.info.features & HMM_MIRROR_FEATURE_HUGETLB;
-	int error = vma_list_read(&map->list, &map->target.process, details);
+	struct target *target = &map->target;
+	bool hugetlb = target->device.info.features & HMM_MIRROR_FEATURE_HUGETLB;
+	int error = vma_list_read(&map->list, &target->process, &map->ranges);
 
+	if (!error && hugetlb)
+		error = vma_list_find_hugetlb(&map->list, &target->process, &map->ranges);
+	/* A list that is short because the process went away in the meantime is useless. */
+	if (!error)
+		error = target_check(target);
+	if (error == -ESRCH) {
+		complain("process %d exited or called execve() while it was read (ESRCH)",
+			 target->process.pid);
+		return false;
+	}
 	if (error) {
-		complain("cannot read /proc/%d/maps: %s (%s)", map->target.process.pid,
+		complain("cannot read /proc/%d/maps: %s (%s)", target->process.pid,
 			 strerror(-error), error_name(-error));
 		return false;
 	}
@@ -436,8 +471,11 @@ static void complain_read(const struct map *map, int error)
 {
 	switch (error) {
 	case ESRCH:
-		complain("process %d exited while it was read (ESRCH): this is not all of it",
+		complain("process %d exited or called execve() while it was read (ESRCH): this is not all of it",
 			 map->target.process.pid);
+		break;
+	case ETIMEDOUT:
+		complain("timed out at 0x%llx (ETIMEDOUT): this is not all of it", map->failed_at);
 		break;
 	case EPERM:
 		complain("the open file belongs to another process (EPERM)");
@@ -451,49 +489,73 @@ static void complain_read(const struct map *map, int error)
 	}
 }
 
-static int report_text(struct map *map)
+static void print_nothing(const struct map *map)
 {
-	const struct process *process = &map->target.process;
-	size_t changed;
-	int error;
-
-	printf("process %d (%s)\n\n", process->pid, process->name);
-	if (!map->list.nr) {
-		puts("nothing is mapped there");
-		return 0;
-	}
-	if (map->show_extents)
-		print_extent_titles(map);
-
-	error = read_all(map);
-	if (!map->show_extents && map->nr_read)
-		print_table(map);
-
-	changed = count_changed(map);
-	if (changed)
-		printf("\n%zu mapping%s changed while the table was made: what is gone is not an error.\n",
-		       changed, changed == 1 ? "" : "s");
-	return error;
+	for (size_t i = 0; i < map->ranges.nr; i++)
+		printf("nothing is mapped in 0x%llx-0x%llx\n", map->ranges.ranges[i].start,
+		       map->ranges.ranges[i].end);
 }
 
-static int report_json(struct map *map)
+/* The ranges in which nothing is mapped, if others have something */
+static void print_empty_ranges(const struct map *map)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < map->ranges.nr; i++) {
+		const struct address_range *range = &map->ranges.ranges[i];
+		size_t index = vma_list_find(&map->list, range->start);
+
+		if (index < map->list.nr && map->list.vmas[index].start < range->end)
+			continue;
+		printf("%snothing is mapped in 0x%llx-0x%llx\n", any ? "" : "\n", range->start,
+		       range->end);
+		any = true;
+	}
+}
+
+static void begin_report(struct map *map)
 {
 	const struct hmm_mirror_info *info = &map->target.device.info;
+	const struct process *process = &map->target.process;
 	struct json *json = &map->json;
-	int error;
 
+	if (!map->as_json) {
+		printf("process %d (%s)\n\n", process->pid, process->printable_name);
+		if (map->show_extents && map->list.nr)
+			print_extent_titles(map);
+		return;
+	}
 	/* A line for each mapping, or for each extent */
 	json_init(json, stdout, map->show_extents ? 4 : 2);
 	json_object_begin(json, NULL);
-	json_signed(json, "pid", map->target.process.pid);
-	json_string(json, "name", map->target.process.name);
+	json_signed(json, "pid", process->pid);
+	json_string(json, "name", process->name);
 	json_unsigned(json, "page_size", info->page_size);
 	json_boolean(json, "pfns_visible", info->features & HMM_MIRROR_FEATURE_PFNS_VISIBLE);
-
 	json_array_begin(json, "mappings");
-	error = read_all(map);
-	json_array_end(json);
+}
 
+static void end_report_text(const struct map *map)
+{
+	size_t changed = count_changed(map);
+
+	if (!map->list.nr) {
+		print_nothing(map);
+		return;
+	}
+	if (!map->show_extents && map->nr_read)
+		print_table(map);
+	print_empty_ranges(map);
+	if (changed)
+		printf("\n%zu mapping%s changed while the table was made: what is gone is not an error.\n",
+		       changed, changed == 1 ? "" : "s");
+}
+
+static void end_report_json(struct map *map, int error)
+{
+	struct json *json = &map->json;
+
+	json_array_end(json);
 	json_object_begin(json, "total");
 	json_unsigned(json, "size", map->total_size);
 	json_amounts(json, &map->total);
@@ -501,42 +563,74 @@ static int report_json(struct map *map)
 	json_unsigned(json, "changed_mappings", count_changed(map));
 	json_boolean(json, "complete", !error);
 	json_object_end(json);
-	return error;
+}
+
+static int end_report(struct map *map, int error)
+{
+	tally_sort(&map->total);
+	if (map->as_json)
+		end_report_json(map, error);
+	else
+		end_report_text(map);
+	if (!error)
+		return EXIT_STATUS_OK;
+	complain_read(map, -error);
+	return EXIT_STATUS_FAILED;
+}
+
+/* A call into the kernel does not return. */
+static int finish(void *data, int error)
+{
+	struct map *map = data;
+
+	progress_end(&map->progress);
+	if (!map->tallies) {
+		complain("process %d: its list of mappings cannot be read in time (%s)",
+			 map->target.process.pid, error_name(error));
+		return EXIT_STATUS_FAILED;
+	}
+	if (map->nr_read < map->list.nr) {
+		map->failed_at = map->list.vmas[map->nr_read].start;
+		count_vma(map, -error);
+	}
+	return end_report(map, -error);
 }
 
 static int run(struct map *map, pid_t pid)
 {
 	int error;
 
-	if (!target_open(&map->target, pid))
+	if (!target_open(&map->target, pid) || !target_check_ranges(&map->target, &map->ranges))
 		return EXIT_STATUS_FAILED;
-	if (map->range.end && !target_check_range(&map->target, &map->range))
+	if (map->timeout_ms)
+		map->deadline = now_nanoseconds() + map->timeout_ms * NANOSECONDS_PER_MILLISECOND;
+	if (!interruption_begin(false, map->deadline, finish, map))
 		return EXIT_STATUS_FAILED;
 	if (!read_list(map))
 		return EXIT_STATUS_FAILED;
 
-	error = map->as_json ? report_json(map) : report_text(map);
-	if (error) {
-		complain_read(map, -error);
-		return EXIT_STATUS_FAILED;
-	}
-	return EXIT_STATUS_OK;
+	begin_report(map);
+	error = read_all(map);
+	interruption_end();
+	return end_report(map, error);
 }
 
 static void print_help(void)
 {
-	fputs("Usage: hmmctl map [PID] [--range RANGE] [--extents] [--json]\n"
+	fputs("Usage: hmmctl map [PID] [--range RANGE]... [--extents] [--timeout MS] [--json]\n"
 	      "Show the address space of process PID, or of hmmctl itself, as a device's mirror\n"
 	      "sees it: how much of each mapping is mapped in pages of which size, and what the\n"
 	      "rest is. Nothing is faulted in.\n"
 	      "\n"
+	      "  -p, --pid PID      the same as PID alone\n"
 	      "  -r, --range RANGE  only START-END (hexadecimal, as in /proc/PID/maps) or\n"
-	      "                     START+LENGTH\n"
-	      "  -e, --extents      every extent on its own, instead of the table\n"
+	      "                     0xSTART+LENGTH; may be given several times\n"
+	      "  -e, --extents      list every extent, instead of the table\n"
+	      "  -t, --timeout MS   give up after MS milliseconds (0, the default: never)\n"
 	      "  -j, --json         print a JSON document\n"
 	      "  -h, --help         this text\n"
 	      "\n"
-	      "Columns, those but the first and the last two only where there is something:\n"
+	      "Columns; empty ones are left out, except the first one, HOLE and WRITE:\n"
 	      "  4K 2M 1G  memory mapped in pages of this size\n"
 	      "  HUGETLB   memory of hugetlbfs\n"
 	      "  ZERO      the zero page\n"
@@ -546,32 +640,46 @@ static void print_help(void)
 	      "  HINT      in memory, unmapped by NUMA balancing\n"
 	      "  POISON    hardware memory error, poison marker\n"
 	      "  ERROR     can never be mirrored; NAME says why: not readable if nothing else\n"
-	      "  GONE      unmapped while it was read\n"
+	      "  GONE      unmapped while the address space was read\n"
 	      "  HOLE      nothing there yet\n"
-	      "  WRITE     how much of all this is mapped writable\n"
-	      "  NODE      NUMA nodes of the memory; left out where all is on node 0\n", stdout);
+	      "  WRITE     how much of this is mapped writable\n"
+	      "  NODE      NUMA nodes of the memory; left out if all of it is on node 0\n", stdout);
 }
 
 int cmd_map(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "pid", required_argument, NULL, 'p' },
 		{ "range", required_argument, NULL, 'r' },
+		{ "timeout", required_argument, NULL, 't' },
 		{ "extents", no_argument, NULL, 'e' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
-	/* Too large for a stack, and not to be seen growing in our own map. */
+	/* Too large for the stack, and it should not be seen growing in our own map. */
 	static struct map map;
+	char *error;
 	pid_t pid = 0;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "r:ejh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "p:r:t:ejh", options, NULL)) != -1) {
 		switch (option) {
 		case 'r':
-			if (!parse_range(optarg, &map.range))
-				return usage_error("'%s' is not a range START-END or START+LENGTH",
+			error = range_list_parse(&map.ranges, optarg);
+			if (error)
+				return usage_error_free(error);
+			break;
+		case 'p':
+			if (pid)
+				return usage_error("--pid is given twice: one process at a time");
+			if (!parse_pid(optarg, &pid))
+				return usage_error("'%s' is not a process ID, a decimal number",
 						   optarg);
+			break;
+		case 't':
+			if (!parse_number(optarg, &map.timeout_ms) || map.timeout_ms > UINT_MAX)
+				return usage_error("'%s' is not a number of milliseconds", optarg);
 			break;
 		case 'e':
 			map.show_extents = true;
@@ -586,8 +694,8 @@ int cmd_map(int argc, char **argv)
 			return usage_hint();
 		}
 	}
-	if (optind < argc && !parse_pid(argv[optind++], &pid))
-		return usage_error("'%s' is not a process ID", argv[optind - 1]);
+	if (optind < argc && !pid && !parse_pid(argv[optind++], &pid))
+		return usage_error("'%s' is not a process ID, a decimal number", argv[optind - 1]);
 	if (optind < argc)
 		return usage_error("unexpected argument '%s'", argv[optind]);
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* hmmctl stats */
 #include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "device.h"
 #include "format.h"
@@ -16,15 +19,16 @@
 #include "table.h"
 #include "takeover.h"
 
-/* The column titles come again after so many lines. */
+/* The column titles are repeated after this many lines. */
 #define LINES_PER_TITLE	20
 
 static const struct counter {
 	const char *name;
+	/* NULL for those that the lines of --interval are too narrow for. */
 	const char *title;
 	const char *meaning;
 	size_t offset;
-	/* Says how many there are now, and is not counted up. */
+	/* Says how many there are now; not a running total */
 	bool gauge;
 } counters[] = {
 #define COUNTER(member, title, meaning, gauge) \
@@ -33,10 +37,13 @@ static const struct counter {
 	COUNTER(range_errors, "FAILED", "of those, failed", false),
 	COUNTER(faults, "FAULTS", "page faults taken", false),
 	COUNTER(walks, "WALKS", "page-table walks", false),
-	COUNTER(restarts, "RESTARTS", "requests begun anew because of an invalidation", false),
+	COUNTER(restarts, "RESTARTS", "requests started over because of an invalidation", false),
 	COUNTER(invalidations, "INVALID", "invalidations of subscribed ranges", false),
 	COUNTER(events, "EVENTS", "events queued to readers", false),
 	COUNTER(events_lost, "LOST", "events dropped because a queue was full", false),
+	COUNTER(dma_maps, NULL, "runs of pages mapped for DMA", false),
+	COUNTER(dma_unmaps, NULL, "of those, unmapped", false),
+	COUNTER(dma_bytes, NULL, "memory in them, in bytes", false),
 	COUNTER(open_files, "FILES", "open files of the device, now", true),
 	COUNTER(subscriptions, "SUBSCR", "subscribed ranges, now", true),
 #undef COUNTER
@@ -81,7 +88,7 @@ static void json_callers(struct json *json)
 	json_array_end(json);
 }
 
-/* Nothing where nothing is taken over. */
+/* Prints nothing if nothing is taken over. */
 static void print_callers(void)
 {
 	struct takeover_caller callers[TAKEOVER_MAX_CALLERS];
@@ -126,7 +133,7 @@ static void print_once(const struct hmm_mirror_stats *stats, bool as_json)
 	print_callers();
 }
 
-/* One JSON object a line; @previous is NULL the first time. */
+/* One JSON object per line; @previous is NULL the first time. */
 static void print_json_line(const struct hmm_mirror_stats *stats,
 			    const struct hmm_mirror_stats *previous, __u64 elapsed)
 {
@@ -153,26 +160,35 @@ static void print_line(const struct hmm_mirror_stats *stats,
 {
 	if (line % LINES_PER_TITLE == 0) {
 		for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
-			printf("%*s", counters[i].gauge ? 7 : 10, counters[i].title);
+			if (counters[i].title)
+				printf("%*s", counters[i].gauge ? 7 : 10, counters[i].title);
 		putchar('\n');
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
-		printf("%*llu", counters[i].gauge ? 7 : 10,
-		       previous && !counters[i].gauge ?
-		       counter_change(stats, previous, &counters[i]) :
-		       counter_value(stats, &counters[i]));
+		if (counters[i].title)
+			printf("%*llu", counters[i].gauge ? 7 : 10,
+			       previous && !counters[i].gauge ?
+			       counter_change(stats, previous, &counters[i]) :
+			       counter_value(stats, &counters[i]));
 	putchar('\n');
 }
 
-static void sleep_until(__u64 nanoseconds)
+/* If nobody reads the output any more, ends as if it had written. */
+static void sleep_until(__u64 until)
 {
-	struct timespec until = {
-		.tv_sec = (time_t)(nanoseconds / NANOSECONDS_PER_SECOND),
-		.tv_nsec = (long)(nanoseconds % NANOSECONDS_PER_SECOND),
-	};
+	/* POLLERR is reported without being asked for. */
+	struct pollfd output = { .fd = STDOUT_FILENO };
+	__u64 now;
 
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL))
-		;
+	while ((now = now_nanoseconds()) < until) {
+		__u64 left = (until - now + NANOSECONDS_PER_MILLISECOND - 1) /
+			     NANOSECONDS_PER_MILLISECOND;
+
+		if (poll(&output, 1, left < INT_MAX ? (int)left : INT_MAX) > 0) {
+			signal(SIGPIPE, SIG_DFL);
+			raise(SIGPIPE);
+		}
+	}
 }
 
 static bool read_stats(const struct device *device, struct hmm_mirror_stats *stats)
@@ -212,11 +228,11 @@ static void print_help(void)
 	fputs("Usage: hmmctl stats [--interval SECONDS [--count N]] [--json]\n"
 	      "Show the module's counters, of all its users since it was loaded.\n"
 	      "\n"
-	      "  -i, --interval SECONDS  a line with the totals, then every so often a line\n"
-	      "                          with what was added since (FILES and SUBSCR, which\n"
-	      "                          say how many there are now, stay what they are)\n"
+	      "  -i, --interval SECONDS  print a line with the totals, then after each interval\n"
+	      "                          a line with what was added (but FILES and SUBSCR always\n"
+	      "                          say how many there are now)\n"
 	      "  -c, --count N           stop after N intervals\n"
-	      "  -j, --json              print a JSON document, with --interval one each line\n"
+	      "  -j, --json              print a JSON document, with --interval one on each line\n"
 	      "  -h, --help              this text\n", stdout);
 }
 

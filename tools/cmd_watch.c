@@ -7,55 +7,75 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "activity.h"
 #include "format.h"
 #include "hmmctl.h"
+#include "interruption.h"
 #include "json.h"
 #include "maps.h"
 #include "memory.h"
 #include "message.h"
 #include "names.h"
 #include "parse.h"
+#include "style.h"
 #include "table.h"
 #include "target.h"
 
-/* As many as the module queues by default, and what is read is room there. */
+/* As many as the module queues by default; reading events makes room there. */
 #define EVENTS_PER_READ		1024
 #define TOP_MAPPINGS		5
-/* Column titles of --rates come again after so many lines. */
+/* The column titles of --rates are repeated after this many lines. */
 #define LINES_PER_TITLE		20
-/* Reading maps holds up the process that is watched, so not for every event. */
+/*
+ * Reading maps holds up the process that is watched, so it is not done for every event,
+ * nor for more than a tenth of the time.
+ */
 #define MAPS_INTERVAL		(NANOSECONDS_PER_SECOND / 20)
+#define MAPS_SHARE		10
+/* How much time there is at the end for what is still queued */
+#define DRAIN_TIME		NANOSECONDS_PER_SECOND
 
 enum ending {
 	ENDING_NONE,
 	ENDING_DURATION,
 	ENDING_SIGNAL,
 	ENDING_RELEASE,
+	ENDING_READER,
 	ENDING_ERROR,
 };
 
 struct watch {
 	struct target target;
-	struct address_range range;
+	struct range_list ranges;
 	__u64 duration;
 	bool rates;
 	bool as_json;
 	struct json json;
-	/* Of the terminal, 0 if there is none */
+	/* The terminal's width, 0 if there is none */
 	unsigned int width;
 
 	__u64 begun;
 	enum ending ending;
+	/*
+	 * Once set: events are not handled after this time, those that were read are only
+	 * counted.
+	 */
+	__u64 drained_by;
+	__u64 uncounted;
 	struct vma_list list;
 	__u64 list_read_at;
+	/* Not to be read again before */
+	__u64 list_due;
 	/* Events that would have told about changes were lost. */
 	bool list_is_stale;
+	/* How many events have been read; and how many when the queue was last empty */
+	__u64 nr_read;
+	__u64 drained_at;
 	struct activity activity;
 
-	/* Of --rates: what the line before ended with */
+	/* For --rates: the totals at the end of the previous line */
 	__u64 line_begun;
 	unsigned int nr_lines;
 	struct activity_count previous[NR_EVENT_KINDS];
@@ -63,18 +83,36 @@ struct watch {
 	__u64 previous_lost;
 };
 
-static void read_maps(struct watch *watch, __u64 now)
+/*
+ * Events for mappings that are gone may still be queued, so a mapping is kept in the list
+ * for its name. Once the queue has been empty, or as many events as it holds have been
+ * read, there are none left.
+ */
+static __u64 forgotten(const struct watch *watch)
 {
+	__u64 queued = watch->target.device.info.max_events;
+	__u64 read = watch->nr_read > queued ? watch->nr_read - queued : 0;
+
+	return watch->drained_at > read ? watch->drained_at : read;
+}
+
+static void read_maps(struct watch *watch)
+{
+	__u64 begun = now_nanoseconds();
 	struct vma_list newer = { 0 };
 
-	/* Without names the events are still worth seeing. */
+	/* Even without names the events are worth seeing. */
 	if (watch->list_is_stale)
 		vma_list_free(&watch->list);
-	if (vma_list_read(&newer, &watch->target.process, false))
+	if (vma_list_read(&newer, &watch->target.process, &watch->ranges)) {
 		vma_list_free(&newer);
-	else
-		vma_list_update(&watch->list, &newer);
-	watch->list_read_at = now;
+	} else {
+		vma_list_cut(&newer, &watch->ranges);
+		vma_list_update(&watch->list, &newer, ++watch->nr_read, forgotten(watch));
+	}
+	watch->list_read_at = now_nanoseconds();
+	watch->list_due = watch->list_read_at + MAPS_INTERVAL +
+			  (watch->list_read_at - begun) * MAPS_SHARE;
 	watch->list_is_stale = false;
 }
 
@@ -85,14 +123,13 @@ static bool overlaps(const struct vma_list *list, size_t index,
 }
 
 /* The mappings the event hits: returns the first one, and the first after them. */
-static size_t find_mappings(struct watch *watch, const struct hmm_mirror_event *event, __u64 now,
-			    size_t *end)
+static size_t find_mappings(struct watch *watch, const struct hmm_mirror_event *event, size_t *end)
 {
 	size_t first = vma_list_find(&watch->list, event->start);
 
 	if ((watch->list_is_stale || !overlaps(&watch->list, first, event)) &&
-	    now - watch->list_read_at >= MAPS_INTERVAL) {
-		read_maps(watch, now);
+	    now_nanoseconds() >= watch->list_due) {
+		read_maps(watch);
 		first = vma_list_find(&watch->list, event->start);
 	}
 	*end = first;
@@ -101,8 +138,18 @@ static size_t find_mappings(struct watch *watch, const struct hmm_mirror_event *
 	return first;
 }
 
+/* Without those that have been removed */
+static size_t count_mappings(const struct watch *watch, size_t first, size_t end)
+{
+	size_t nr = 0;
+
+	for (size_t i = first; i < end; i++)
+		nr += watch->list.vmas[i].start < watch->list.vmas[i].end;
+	return nr;
+}
+
 static void print_event(const struct watch *watch, const struct hmm_mirror_event *event, __u64 now,
-			size_t first, size_t end)
+			size_t first, size_t nr, __u64 bytes)
 {
 	unsigned int kind = event_kind_index(event->kind);
 	const char *name = short_lived_name;
@@ -111,23 +158,23 @@ static void print_event(const struct watch *watch, const struct hmm_mirror_event
 
 	if (kind == HMM_MIRROR_EVENT_RELEASE)
 		name = "everything";
-	else if (end > first)
-		name = watch->list.vmas[first].name;
-	if (kind != HMM_MIRROR_EVENT_RELEASE && end - first > 1)
-		snprintf(more, sizeof(more), " and %zu more", end - first - 1);
+	else if (nr)
+		name = vma_name(&watch->list.vmas[first]);
+	if (kind != HMM_MIRROR_EVENT_RELEASE && nr > 1)
+		snprintf(more, sizeof(more), " and %zu more", nr - 1);
 
 	used += (unsigned int)printf("%11.6f  %-10s  ",
 				     (double)(now - watch->begun) / NANOSECONDS_PER_SECOND,
 				     event_kind_short_name(kind));
 	used += (unsigned int)printf("%12llx-%-12llx  %5s  ", event->start, event->end,
-				     format_size_short(event->end - event->start).text);
+				     format_size_short(bytes).text);
 	used += (unsigned int)strlen(more);
 	print_cut(stdout, name, watch->width > used + 12 ? watch->width - used : 0);
 	puts(more);
 }
 
 static void json_event(struct watch *watch, const struct hmm_mirror_event *event, __u64 now,
-		       size_t first, size_t end)
+		       size_t first, size_t nr, __u64 bytes)
 {
 	struct json *json = &watch->json;
 
@@ -138,12 +185,13 @@ static void json_event(struct watch *watch, const struct hmm_mirror_event *event
 	json_address(json, "start", event->start);
 	json_address(json, "end", event->end);
 	json_unsigned(json, "size", event->end - event->start);
+	json_unsigned(json, "bytes", bytes);
 	json_unsigned(json, "sequence", event->sequence);
-	if (end > first)
-		json_string(json, "mapping", watch->list.vmas[first].name);
+	if (nr)
+		json_string(json, "mapping", vma_name(&watch->list.vmas[first]));
 	else
 		json_null(json, "mapping");
-	json_unsigned(json, "nr_mappings", end - first);
+	json_unsigned(json, "nr_mappings", nr);
 	json_object_end(json);
 }
 
@@ -162,8 +210,11 @@ static void handle_lost(struct watch *watch, const struct hmm_mirror_event *even
 		json_unsigned(json, "lost", event->lost);
 		json_object_end(json);
 	} else if (!watch->rates) {
-		printf("%11.6f  *** LOST %llu events: they came faster than they were read ***\n",
+		style_begin(stdout, STYLE_WARNING);
+		printf("%11.6f  *** LOST %llu events: they came faster than they were read ***",
 		       (double)(now - watch->begun) / NANOSECONDS_PER_SECOND, event->lost);
+		style_end(stdout);
+		putchar('\n');
 	}
 }
 
@@ -171,19 +222,28 @@ static void handle_event(struct watch *watch, const struct hmm_mirror_event *eve
 {
 	size_t first;
 	size_t end;
+	size_t nr;
+	__u64 bytes;
 
+	watch->nr_read++;
 	if (event->kind == HMM_MIRROR_EVENT_LOST) {
 		handle_lost(watch, event, now);
 		return;
 	}
+	/* The module does not send this. */
+	if (event->start >= event->end)
+		return;
 
-	first = find_mappings(watch, event, now, &end);
-	activity_add(&watch->activity, event, &watch->list, first, end);
+	first = find_mappings(watch, event, &end);
+	while (first < end && watch->list.vmas[first].start == watch->list.vmas[first].end)
+		first++;
+	bytes = activity_add(&watch->activity, event, &watch->list, first, end);
 	if (!watch->rates) {
+		nr = count_mappings(watch, first, end);
 		if (watch->as_json)
-			json_event(watch, event, now, first, end);
+			json_event(watch, event, now, first, nr, bytes);
 		else
-			print_event(watch, event, now, first, end);
+			print_event(watch, event, now, first, nr, bytes);
 	}
 
 	if (event->kind == HMM_MIRROR_EVENT_UNMAP)
@@ -192,7 +252,18 @@ static void handle_event(struct watch *watch, const struct hmm_mirror_event *eve
 		watch->ending = ENDING_RELEASE;
 }
 
-/* Returns the number of events read; all of them can be seen then. */
+/* Whether there is time for one more event: an event of many mappings takes long. */
+static bool has_time(struct watch *watch)
+{
+	__u64 now = now_nanoseconds();
+
+	if (!watch->drained_by &&
+	    (interruption() || (watch->duration && now - watch->begun >= watch->duration)))
+		watch->drained_by = now + DRAIN_TIME;
+	return !watch->drained_by || now < watch->drained_by;
+}
+
+/* Returns the number of events read; they have all been shown then. */
 static size_t read_events(struct watch *watch)
 {
 	static struct hmm_mirror_event events[EVENTS_PER_READ];
@@ -205,8 +276,17 @@ static size_t read_events(struct watch *watch)
 		return 0;
 	}
 	watch->width = terminal_width(stdout);
-	for (ssize_t i = 0; i < nr && watch->ending == ENDING_NONE; i++)
+	for (ssize_t i = 0; i < nr && watch->ending == ENDING_NONE; i++) {
+		if (!has_time(watch)) {
+			watch->uncounted += (__u64)(nr - i);
+			break;
+		}
 		handle_event(watch, &events[i], now);
+		interruption_alive();
+	}
+	/* It returns all that there is, as far as there is room. */
+	if (nr < EVENTS_PER_READ)
+		watch->drained_at = ++watch->nr_read;
 	fflush(stdout);
 	return (size_t)nr;
 }
@@ -286,15 +366,20 @@ static int poll_timeout(const struct watch *watch, __u64 now, __u64 tick)
 		until = watch->begun + watch->duration;
 	if (until <= now)
 		return 0;
-	/* Rounded up, else the last millisecond would be a busy loop. */
+	/* Rounded up, or the last millisecond would be a busy loop. */
 	return (int)((until - now + NANOSECONDS_PER_MILLISECOND - 1) / NANOSECONDS_PER_MILLISECOND);
 }
 
-static void watch_loop(struct watch *watch, int signal_fd)
+static void watch_loop(struct watch *watch)
 {
 	struct pollfd files[] = {
 		{ .fd = watch->target.device.fd, .events = POLLIN },
-		{ .fd = signal_fd, .events = POLLIN },
+		{ .fd = interruption_fd(), .events = POLLIN },
+		/*
+		 * Nobody reads the output any more: POLLERR is reported without being
+		 * asked for.
+		 */
+		{ .fd = STDOUT_FILENO },
 	};
 	__u64 tick = watch->begun + NANOSECONDS_PER_SECOND;
 
@@ -306,14 +391,17 @@ static void watch_loop(struct watch *watch, int signal_fd)
 			watch->ending = ENDING_DURATION;
 			break;
 		}
-		if (poll(files, ARRAY_SIZE(files), poll_timeout(watch, now, tick)) < 0 &&
-		    errno != EINTR) {
+		if (poll(files, ARRAY_SIZE(files), poll_timeout(watch, now, tick)) < 0) {
+			if (errno == EINTR)
+				continue;
 			complain("poll: %s", strerror(errno));
 			watch->ending = ENDING_ERROR;
 			break;
 		}
 		if (files[1].revents)
 			watch->ending = ENDING_SIGNAL;
+		else if (files[2].revents & (POLLERR | POLLHUP | POLLNVAL))
+			watch->ending = ENDING_READER;
 		else if (files[0].revents)
 			idle = !read_events(watch);
 		if (idle && files[0].revents & (POLLERR | POLLHUP | POLLNVAL)) {
@@ -323,12 +411,18 @@ static void watch_loop(struct watch *watch, int signal_fd)
 
 		now = now_nanoseconds();
 		if (now >= tick) {
-			if (watch->rates)
+			if (watch->rates && watch->ending != ENDING_READER)
 				next_rates_line(watch, now);
-			/* So that what is unmapped later has a name. */
-			if (idle && watch->ending == ENDING_NONE)
-				read_maps(watch, now);
-			/* In step with the beginning, but never late twice. */
+			if (!files[0].revents)
+				watch->drained_at = ++watch->nr_read;
+			/* So that mappings that are unmapped later have a name. */
+			if (idle && watch->ending == ENDING_NONE && now >= watch->list_due)
+				read_maps(watch);
+			/*
+			 * In step with the beginning, but without catching up on lines
+			 * that were missed.
+			 */
+			now = now_nanoseconds();
 			while (tick <= now)
 				tick += NANOSECONDS_PER_SECOND;
 		}
@@ -337,7 +431,7 @@ static void watch_loop(struct watch *watch, int signal_fd)
 	}
 }
 
-/* What was queued when the time was over, but not what still comes. */
+/* What was queued when the time was up, but not what still arrives. */
 static void drain(struct watch *watch)
 {
 	enum ending ending = watch->ending;
@@ -346,7 +440,7 @@ static void drain(struct watch *watch)
 	if (ending != ENDING_DURATION && ending != ENDING_SIGNAL)
 		return;
 	watch->ending = ENDING_NONE;
-	while (left && watch->ending == ENDING_NONE) {
+	while (left && watch->ending == ENDING_NONE && has_time(watch)) {
 		size_t nr = read_events(watch);
 
 		if (!nr)
@@ -377,7 +471,7 @@ static void print_kinds(const struct activity *activity, __u64 elapsed)
 		table_cell(&table, "%s", format_size_short(kind->bytes).text);
 		table_cell(&table, "%s", event_kind_cause(i));
 	}
-	table_print(&table, stdout, 0);
+	table_print(&table, stdout, terminal_width(stdout));
 }
 
 static void print_mappings(const struct activity *activity, __u64 elapsed)
@@ -392,26 +486,27 @@ static void print_mappings(const struct activity *activity, __u64 elapsed)
 	table_column(&table, "ADDRESS", TABLE_RIGHT);
 	table_column(&table, "MAPPING", TABLE_LEFT);
 	for (size_t i = 0; i < activity->nr_mappings && i < TOP_MAPPINGS; i++) {
-		const struct activity_mapping *mapping = &activity->mappings[i];
+		const struct activity_mapping *mapping = activity->order[i];
 
 		table_cell(&table, "%llu", mapping->total.events);
 		table_cell(&table, "%.1f", rate_per_second(mapping->total.events, elapsed));
 		table_cell(&table, "%s", format_size_short(mapping->total.bytes).text);
 		table_cell(&table, "%s", event_kind_name(activity_main_kind(mapping)));
-		if (mapping->end)
-			table_cell(&table, "%llx-%llx", mapping->start, mapping->end);
-		else
-			table_cell(&table, "-");
+		table_cell(&table, "%llx-%llx", mapping->start, mapping->end);
 		table_cell(&table, "%s", mapping->name);
 	}
 	table_print(&table, stdout, terminal_width(stdout));
+	if (activity->others.events)
+		printf("Mappings that were too many to be told apart: %llu events, %s\n",
+		       activity->others.events, format_size(activity->others.bytes).text);
 }
 
 static void print_summary(const struct watch *watch, __u64 elapsed)
 {
 	const struct activity *activity = &watch->activity;
 
-	printf("\nprocess %d (%s), %s: ", watch->target.process.pid, watch->target.process.name,
+	printf("\nprocess %d (%s), %s: ", watch->target.process.pid,
+	       watch->target.process.printable_name,
 	       format_duration(elapsed).text);
 	if (!activity->total.events && !activity->lost) {
 		puts("no invalidation. A mirror would have stayed valid.");
@@ -426,10 +521,19 @@ static void print_summary(const struct watch *watch, __u64 elapsed)
 	print_kinds(activity, elapsed);
 	if (activity->nr_mappings)
 		print_mappings(activity, elapsed);
-	if (activity->lost)
+	if (activity->lost) {
+		style_begin(stdout, STYLE_WARNING);
 		printf("\n*** LOST %llu events: the numbers above are too low. Watch a smaller --range,\n"
 		       "    or load the module with a larger max_events (now %u). ***\n",
 		       activity->lost, watch->target.device.info.max_events);
+		style_end(stdout);
+	}
+	if (watch->uncounted) {
+		style_begin(stdout, STYLE_WARNING);
+		printf("\n*** There was no time for the last %llu events that were read. ***\n",
+		       watch->uncounted);
+		style_end(stdout);
+	}
 	if (watch->ending == ENDING_RELEASE)
 		puts("\nThe address space is gone: the process exited or called execve().");
 }
@@ -441,6 +545,7 @@ static void json_summary(struct watch *watch, __u64 elapsed)
 		[ENDING_DURATION] = "duration",
 		[ENDING_SIGNAL] = "signal",
 		[ENDING_RELEASE] = "release",
+		[ENDING_READER] = "",
 		[ENDING_ERROR] = "error",
 	};
 	const struct activity *activity = &watch->activity;
@@ -453,6 +558,7 @@ static void json_summary(struct watch *watch, __u64 elapsed)
 	json_unsigned(json, "events", activity->total.events);
 	json_unsigned(json, "bytes", activity->total.bytes);
 	json_unsigned(json, "lost", activity->lost);
+	json_unsigned(json, "uncounted", watch->uncounted);
 	json_object_begin(json, "kinds");
 	for (unsigned int i = 0; i < NR_EVENT_KINDS; i++) {
 		json_object_begin(json, event_kind_name(i));
@@ -465,7 +571,7 @@ static void json_summary(struct watch *watch, __u64 elapsed)
 	json_object_end(json);
 	json_array_begin(json, "top_mappings");
 	for (size_t i = 0; i < activity->nr_mappings && i < TOP_MAPPINGS; i++) {
-		const struct activity_mapping *mapping = &activity->mappings[i];
+		const struct activity_mapping *mapping = activity->order[i];
 
 		json_object_begin(json, NULL);
 		json_string(json, "mapping", mapping->name);
@@ -477,104 +583,101 @@ static void json_summary(struct watch *watch, __u64 elapsed)
 		json_object_end(json);
 	}
 	json_array_end(json);
+	json_object_begin(json, "other_mappings");
+	json_unsigned(json, "events", activity->others.events);
+	json_unsigned(json, "bytes", activity->others.bytes);
+	json_object_end(json);
 	json_object_end(json);
 }
 
-static void print_start(struct watch *watch)
+static void json_start(struct watch *watch)
 {
-	const struct process *process = &watch->target.process;
+	const struct range_list *ranges = &watch->ranges;
 	struct json *json = &watch->json;
 
-	if (watch->as_json) {
+	json_object_begin(json, NULL);
+	json_string(json, "type", "start");
+	json_signed(json, "pid", watch->target.process.pid);
+	json_string(json, "name", watch->target.process.name);
+	json_address(json, "start", ranges->ranges[0].start);
+	json_address(json, "end", ranges->ranges[ranges->nr - 1].end);
+	json_array_begin(json, "ranges");
+	for (size_t i = 0; i < ranges->nr; i++) {
 		json_object_begin(json, NULL);
-		json_string(json, "type", "start");
-		json_signed(json, "pid", process->pid);
-		json_string(json, "name", process->name);
-		json_address(json, "start", watch->range.start);
-		json_address(json, "end", watch->range.end);
+		json_address(json, "start", ranges->ranges[i].start);
+		json_address(json, "end", ranges->ranges[i].end);
 		json_object_end(json);
-		return;
 	}
-	printf("watching process %d (%s), %llx-%llx; ^C for the summary\n\n", process->pid,
-	       process->name, watch->range.start, watch->range.end);
-	if (watch->rates)
-		puts("Events per second by kind:");
-	else
-		printf("%11s  %-10s  %25s  %5s  %s\n", "TIME", "KIND", "ADDRESS          ",
-		       "SIZE", "MAPPING");
+	json_array_end(json);
+	json_object_end(json);
 }
 
-static void complain_watch(const struct watch *watch, int error)
+static void print_start(const struct watch *watch)
+{
+	const struct process *process = &watch->target.process;
+
+	printf("watching process %d (%s)", process->pid, process->printable_name);
+	for (size_t i = 0; i < watch->ranges.nr; i++)
+		printf(", %llx-%llx", watch->ranges.ranges[i].start, watch->ranges.ranges[i].end);
+	puts("; ^C for the summary\n");
+	if (watch->rates) {
+		puts("Events per second by kind:");
+		return;
+	}
+	style_begin(stdout, STYLE_TITLE);
+	printf("%11s  %-10s  %25s  %5s  %s", "TIME", "KIND", "ADDRESS          ", "SIZE", "MAPPING");
+	style_end(stdout);
+	putchar('\n');
+}
+
+static void complain_watch(const struct watch *watch, const struct address_range *range, int error)
 {
 	switch (error) {
 	case ENOSPC:
-		complain("no more watches in this open file (ENOSPC)");
+		complain("no more than %u ranges can be watched (ENOSPC)",
+			 watch->target.device.info.max_watches);
+		break;
+	case EDQUOT:
+		complain("all files of this user together can have no more than %u watches and %u events queued (EDQUOT)",
+			 watch->target.device.info.max_watches_per_user,
+			 watch->target.device.info.max_events_per_user);
 		break;
 	case ESRCH:
-		complain("process %d: has exited (ESRCH)", watch->target.process.pid);
+		complain("process %d: has exited or called execve() (ESRCH)",
+			 watch->target.process.pid);
 		break;
 	case EPERM:
 		complain("the open file belongs to another process (EPERM)");
 		break;
 	default:
-		complain("cannot watch %llx-%llx: %s (%s)", watch->range.start, watch->range.end,
+		complain("cannot watch %llx-%llx: %s (%s)", range->start, range->end,
 			 strerror(error), error_name(error));
 	}
 }
 
-/* Signals that end the watch are read like events, none can be missed then. */
-static int open_signals(void)
+static bool watch_ranges(struct watch *watch)
 {
-	sigset_t signals;
-	int fd;
+	struct target *target = &watch->target;
+	int error = 0;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0 || sigprocmask(SIG_BLOCK, &signals, NULL)) {
-		complain("signalfd: %s", strerror(errno));
-		return -1;
+	for (size_t i = 0; i < watch->ranges.nr; i++) {
+		const struct address_range *range = &watch->ranges.ranges[i];
+
+		error = device_watch(&target->device, range->start, range->end);
+		if (error) {
+			complain_watch(watch, range, -error);
+			return false;
+		}
 	}
-	return fd;
+	/* The process that is watched must be the one whose names are read. */
+	error = target_check(target);
+	if (error)
+		complain_watch(watch, NULL, -error);
+	return !error;
 }
 
-static int run(struct watch *watch, pid_t pid)
+static int report(struct watch *watch, __u64 elapsed)
 {
-	__u64 elapsed;
-	int signal_fd;
-	int error;
-
-	if (!target_open(&watch->target, pid))
-		return EXIT_STATUS_FAILED;
-	if (!watch->range.end)
-		watch->range.end = watch->target.device.info.task_size;
-	if (!target_check_range(&watch->target, &watch->range))
-		return EXIT_STATUS_FAILED;
-	signal_fd = open_signals();
-	if (signal_fd < 0)
-		return EXIT_STATUS_FAILED;
-
-	json_init(&watch->json, stdout, 0);
-
-	error = device_watch(&watch->target.device, watch->range.start, watch->range.end);
-	if (error) {
-		complain_watch(watch, -error);
-		return EXIT_STATUS_FAILED;
-	}
-	watch->begun = now_nanoseconds();
-	watch->line_begun = watch->begun;
-	read_maps(watch, watch->begun);
-	print_start(watch);
-	fflush(stdout);
-
-	watch_loop(watch, signal_fd);
-	elapsed = now_nanoseconds() - watch->begun;
-	drain(watch);
-	/* What came since the last line, unless that is too short to be a rate */
-	if (watch->rates && watch->begun + elapsed - watch->line_begun > NANOSECONDS_PER_SECOND / 2)
-		next_rates_line(watch, watch->begun + elapsed);
-
 	activity_sort(&watch->activity);
 	if (watch->as_json)
 		json_summary(watch, elapsed);
@@ -583,18 +686,78 @@ static int run(struct watch *watch, pid_t pid)
 	return watch->ending == ENDING_ERROR ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
 }
 
+/* A call waits in the kernel for the process's mmap_lock. */
+static int finish(void *data, int error)
+{
+	struct watch *watch = data;
+
+	(void)error;
+	watch->ending = ENDING_SIGNAL;
+	if (watch->begun)
+		return report(watch, now_nanoseconds() - watch->begun);
+	complain("interrupted while it waited for process %d", watch->target.process.pid);
+	return EXIT_STATUS_FAILED;
+}
+
+/* As if it had been written to */
+static int end_without_reader(void)
+{
+	signal(SIGPIPE, SIG_DFL);
+	raise(SIGPIPE);
+	return EXIT_STATUS_FAILED;
+}
+
+static int run(struct watch *watch, pid_t pid)
+{
+	__u64 elapsed;
+
+	if (!target_open(&watch->target, pid))
+		return EXIT_STATUS_FAILED;
+	if (!watch->ranges.nr)
+		range_list_add(&watch->ranges, (struct address_range){
+			.end = watch->target.device.info.task_size,
+		});
+	if (!target_check_ranges(&watch->target, &watch->ranges))
+		return EXIT_STATUS_FAILED;
+	if (!interruption_begin(true, 0, finish, watch))
+		return EXIT_STATUS_FAILED;
+
+	json_init(&watch->json, stdout, 0);
+	if (!watch_ranges(watch))
+		return EXIT_STATUS_FAILED;
+	watch->begun = now_nanoseconds();
+	watch->line_begun = watch->begun;
+	read_maps(watch);
+	if (watch->as_json)
+		json_start(watch);
+	else
+		print_start(watch);
+	fflush(stdout);
+
+	watch_loop(watch);
+	if (watch->ending == ENDING_READER)
+		return end_without_reader();
+	elapsed = now_nanoseconds() - watch->begun;
+	drain(watch);
+	/* What came since the last line, unless that time is too short for a rate */
+	if (watch->rates && watch->begun + elapsed - watch->line_begun > NANOSECONDS_PER_SECOND / 2)
+		next_rates_line(watch, watch->begun + elapsed);
+	return report(watch, elapsed);
+}
+
 static void print_help(void)
 {
-	fputs("Usage: hmmctl watch [PID] [--range RANGE] [--duration SECONDS] [--rates] [--json]\n"
-	      "Show what invalidates the memory of process PID, or of hmmctl itself: each such\n"
-	      "event stops a device that mirrors the memory and makes it ask for the pages again.\n"
-	      "Ends with a summary, after the duration, when interrupted, or as the process exits.\n"
+	fputs("Usage: hmmctl watch PID [--range RANGE]... [--duration SECONDS] [--rates] [--json]\n"
+	      "Show what invalidates the memory of process PID: each such event stops a device\n"
+	      "that mirrors the memory, and makes it ask for the pages again.\n"
+	      "Ends with a summary: after the duration, when interrupted, or if the process exits.\n"
 	      "\n"
+	      "  -p, --pid PID           the same as PID alone\n"
 	      "  -r, --range RANGE       watch only START-END (hexadecimal, as in /proc/PID/maps)\n"
-	      "                          or START+LENGTH\n"
-	      "  -d, --duration SECONDS  stop after so long\n"
-	      "      --rates             no single events, but how many of each kind every second\n"
-	      "  -j, --json              print a JSON object each line\n"
+	      "                          or 0xSTART+LENGTH; may be given several times\n"
+	      "  -d, --duration SECONDS  stop after SECONDS\n"
+	      "      --rates             instead of events, how many of each kind every second\n"
+	      "  -j, --json              print a JSON object on each line\n"
 	      "  -h, --help              this text\n", stdout);
 }
 
@@ -602,6 +765,7 @@ int cmd_watch(int argc, char **argv)
 {
 	enum { OPTION_RATES = CHAR_MAX + 1 };
 	static const struct option options[] = {
+		{ "pid", required_argument, NULL, 'p' },
 		{ "range", required_argument, NULL, 'r' },
 		{ "duration", required_argument, NULL, 'd' },
 		{ "rates", no_argument, NULL, OPTION_RATES },
@@ -609,16 +773,25 @@ int cmd_watch(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
-	struct watch watch = { 0 };
+	/* Too large for a stack */
+	static struct watch watch;
+	char *error;
 	pid_t pid = 0;
 	int status;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "r:d:jh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "p:r:d:jh", options, NULL)) != -1) {
 		switch (option) {
 		case 'r':
-			if (!parse_range(optarg, &watch.range))
-				return usage_error("'%s' is not a range START-END or START+LENGTH",
+			error = range_list_parse(&watch.ranges, optarg);
+			if (error)
+				return usage_error_free(error);
+			break;
+		case 'p':
+			if (pid)
+				return usage_error("--pid is given twice: one process at a time");
+			if (!parse_pid(optarg, &pid))
+				return usage_error("'%s' is not a process ID, a decimal number",
 						   optarg);
 			break;
 		case 'd':
@@ -638,13 +811,18 @@ int cmd_watch(int argc, char **argv)
 			return usage_hint();
 		}
 	}
-	if (optind < argc && !parse_pid(argv[optind++], &pid))
-		return usage_error("'%s' is not a process ID", argv[optind - 1]);
+	if (optind < argc && !pid && !parse_pid(argv[optind++], &pid))
+		return usage_error("'%s' is not a process ID, a decimal number", argv[optind - 1]);
 	if (optind < argc)
 		return usage_error("unexpected argument '%s'", argv[optind]);
+	if (!pid)
+		return usage_error("a process is needed: PID");
+	if (pid == getpid())
+		return usage_error("hmmctl cannot watch itself: to tell of an event makes the next one");
 
 	status = run(&watch, pid);
 	vma_list_free(&watch.list);
+	range_list_free(&watch.ranges);
 	activity_free(&watch.activity);
 	return status;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "interruption.h"
 #include "message.h"
 
 static int device_ioctl(const struct device *device, unsigned long request, void *arguments)
@@ -103,8 +104,22 @@ bool device_attach(struct device *device, pid_t pid)
 
 int device_range(const struct device *device, struct hmm_mirror_range_args *arguments)
 {
+	const struct hmm_mirror_range_args asked = *arguments;
+	int error;
+
 	arguments->size = sizeof(*arguments);
-	return device_ioctl(device, HMM_MIRROR_RANGE, arguments);
+	interruption_enter_kernel();
+	error = device_ioctl(device, HMM_MIRROR_RANGE, arguments);
+	interruption_leave_kernel();
+
+	/* The caller steps through an array by these. */
+	if (arguments->nr_extents > asked.nr_extents || arguments->next > asked.end ||
+	    (!error && arguments->next <= asked.start)) {
+		arguments->nr_extents = 0;
+		arguments->next = asked.start;
+		return -EIO;
+	}
+	return error;
 }
 
 bool device_read_page(const struct device *device, __u64 address,
@@ -127,8 +142,12 @@ int device_watch(const struct device *device, __u64 start, __u64 end)
 		.start = start,
 		.end = end,
 	};
+	int error;
 
-	return device_ioctl(device, HMM_MIRROR_WATCH, &arguments);
+	interruption_enter_kernel();
+	error = device_ioctl(device, HMM_MIRROR_WATCH, &arguments);
+	interruption_leave_kernel();
+	return error;
 }
 
 ssize_t device_read_events(const struct device *device, struct hmm_mirror_event *events, size_t nr)

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "format.h"
 #include "memory.h"
+#include "parse.h"
+#include "unicode.h"
 
 static const char unit_letters[] = "BKMGTPE";
 
@@ -73,7 +76,7 @@ struct text format_size(__u64 bytes)
 
 struct text format_order(unsigned int page_size, unsigned int order)
 {
-	/* No machine has such an order, but a shift by it must not happen. */
+	/* No machine has such an order, but the shift must stay defined. */
 	if (order >= 48)
 		return (struct text){ "?" };
 	return format_size_short((__u64)page_size << order);
@@ -98,23 +101,23 @@ double rate_per_second(__u64 count, __u64 nanoseconds)
 	return nanoseconds ? (double)count * NANOSECONDS_PER_SECOND / (double)nanoseconds : 0;
 }
 
-static char printable(char character)
-{
-	unsigned char byte = (unsigned char)character;
-
-	return byte < 0x20 || byte == 0x7f ? '?' : character;
-}
-
 void make_printable(char *text)
 {
-	for (; *text; text++)
-		*text = printable(*text);
-}
+	char *to = text;
 
-void print_printable(FILE *out, const char *text)
-{
-	for (; *text; text++)
-		fputc(printable(*text), out);
+	while (*text) {
+		__u32 character;
+		unsigned int length = utf8_read(text, &character);
+
+		if (!length || is_control(character)) {
+			*to++ = '?';
+			text += length ? length : 1;
+			continue;
+		}
+		while (length--)
+			*to++ = *text++;
+	}
+	*to = 0;
 }
 
 static bool continues_character(char character)
@@ -141,7 +144,7 @@ static const char *skip_characters(const char *text, unsigned int nr)
 	return text;
 }
 
-void print_cut(FILE *out, const char *text, unsigned int width)
+static void print_cut_printable(FILE *out, const char *text, unsigned int width)
 {
 	static const char ellipsis[] = "...";
 	unsigned int ellipsis_width = display_width(ellipsis);
@@ -151,20 +154,45 @@ void print_cut(FILE *out, const char *text, unsigned int width)
 		unsigned int kept = width > ellipsis_width ? width - ellipsis_width : 0;
 		const char *gap = skip_characters(text, kept / 3);
 
-		for (; text < gap; text++)
-			fputc(printable(*text), out);
+		fwrite(text, (size_t)(gap - text), 1, out);
 		fputs(ellipsis, out);
-		text = skip_characters(text, text_width - kept);
+		text = skip_characters(text, text_width - (kept - kept / 3));
 	}
-	print_printable(out, text);
+	fputs(text, out);
+}
+
+void print_cut(FILE *out, const char *text, unsigned int width)
+{
+	char *printable = duplicate_string(text);
+
+	make_printable(printable);
+	print_cut_printable(out, printable, width);
+	free(printable);
+}
+
+void print_printable(FILE *out, const char *text)
+{
+	print_cut(out, text, 0);
+}
+
+/* 0 if it is not set, or makes no sense */
+static unsigned int columns_variable(void)
+{
+	const char *text = getenv("COLUMNS");
+	__u64 columns;
+
+	if (!text || !parse_number(text, &columns) || columns > 100000)
+		return 0;
+	return (unsigned int)columns;
 }
 
 unsigned int terminal_width(FILE *out)
 {
 	struct winsize size;
 
+	/* Whoever pipes it to a terminal says so with COLUMNS. */
 	if (!isatty(fileno(out)))
-		return 0;
+		return columns_variable();
 	if (ioctl(fileno(out), TIOCGWINSZ, &size) || !size.ws_col)
 		return 80;
 	return size.ws_col;

@@ -21,25 +21,28 @@ struct text format_order(unsigned int page_size, unsigned int order);
 /* "12.345 ms" */
 struct text format_duration(__u64 nanoseconds);
 
-/* Events per second; 0 where no time has passed */
+/* Events per second; 0 if no time has passed */
 double rate_per_second(__u64 count, __u64 nanoseconds);
 
-/* Replaces control characters: file names must not be able to steer a terminal. */
+/*
+ * Replaces control characters and what is not UTF-8 by question marks: the names
+ * of files and processes must not be able to steer a terminal.
+ */
 void make_printable(char *text);
 
-/* Prints the same way, leaves @text alone. */
+/* Prints in the same way, and leaves @text alone. */
 void print_printable(FILE *out, const char *text);
 
 /* How many columns of a terminal @text takes: UTF-8 without wide characters */
 unsigned int display_width(const char *text);
 
 /*
- * Prints @text in at most @width columns, 0 for no limit. What is cut is in the
- * middle: paths tell most at their end, and something at their beginning.
+ * Prints @text in at most @width columns, 0 for no limit. It is shortened in the middle:
+ * paths say most at their end, and something at their beginning.
  */
 void print_cut(FILE *out, const char *text, unsigned int width);
 
-/* The width of the terminal that @out is, 0 where it is none */
+/* The width of the terminal @out; if it is none, $COLUMNS, or 0 */
 unsigned int terminal_width(FILE *out);
 
 __u64 now_nanoseconds(void);

@@ -33,11 +33,40 @@ static void print_help(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(out, "  %-6s  %s\n", commands[i].name, commands[i].summary);
 	fputs("\n"
-	      "  -h, --help     this text; 'hmmctl COMMAND --help' for the command's own\n"
-	      "      --version  version of hmmctl and of the ABI it speaks\n"
+	      "  -h, --help     this text; 'hmmctl help COMMAND' for the command's own\n"
+	      "  -V, --version  version of hmmctl and of the ABI it speaks\n"
 	      "\n"
 	      "Every command takes --json. Exit status: 0 ok, 1 failed, 2 usage error.\n"
 	      "See hmmctl(1).\n", out);
+}
+
+static int run_command(const char *name, int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (!strcmp(name, commands[i].name)) {
+			message_set_command(name);
+			/* getopt's messages begin with it. */
+			argv[0] = format_string("hmmctl %s", name);
+			return commands[i].run(argc, argv);
+		}
+	}
+	if (name[0] == '-')
+		return usage_error("unknown option '%s'", name);
+	return usage_error("unknown command '%s'", name);
+}
+
+static int explain(int argc, char **argv)
+{
+	char *arguments[3] = { NULL };
+
+	if (argc > 1)
+		return usage_error("unexpected argument '%s'", argv[1]);
+	if (argc) {
+		arguments[1] = duplicate_string("--help");
+		return run_command(argv[0], 2, arguments);
+	}
+	print_help(stdout);
+	return EXIT_STATUS_OK;
 }
 
 static int run(int argc, char **argv)
@@ -48,27 +77,14 @@ static int run(int argc, char **argv)
 		print_help(stderr);
 		return EXIT_STATUS_USAGE;
 	}
-	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
-		print_help(stdout);
-		return EXIT_STATUS_OK;
-	}
-	if (!strcmp(name, "--version")) {
+	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
+		return explain(argc - 2, argv + 2);
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
 		printf("hmmctl %s, hmm_mirror ABI version %d\n", HMMCTL_VERSION,
 		       HMM_MIRROR_ABI_VERSION);
 		return EXIT_STATUS_OK;
 	}
-
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (!strcmp(name, commands[i].name)) {
-			message_set_command(name);
-			/* getopt begins its messages with it. */
-			argv[1] = format_string("hmmctl %s", name);
-			return commands[i].run(argc - 1, argv + 1);
-		}
-	}
-	if (name[0] == '-')
-		return usage_error("unknown option '%s'", name);
-	return usage_error("unknown command '%s'", name);
+	return run_command(name, argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv)
@@ -76,7 +92,7 @@ int main(int argc, char **argv)
 	int status = run(argc, argv);
 	bool failed_before = ferror(stdout);
 
-	/* What was printed may not have arrived: a full disk tells only now. */
+	/* Output may not have arrived: a full disk is reported only now. */
 	errno = 0;
 	if (fclose(stdout) || failed_before) {
 		complain("cannot write the output: %s", errno ? strerror(errno) : "I/O error");

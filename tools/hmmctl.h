@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The commands of hmmctl, each gets its own argv and returns the exit status. */
+/* The commands of hmmctl; each one gets its own argv and returns the exit status. */
 #ifndef HMMCTL_H
 #define HMMCTL_H
 

@@ -1,68 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <string.h>
-
 #include "format.h"
 #include "json.h"
+#include "unicode.h"
 
 void json_init(struct json *json, FILE *out, unsigned int line_depth)
 {
 	*json = (struct json){ .out = out, .line_depth = line_depth };
 }
 
-/*
- * The length of the UTF-8 sequence @text begins with, 0 where it is none: too
- * long, a surrogate, beyond U+10FFFF or cut off.
- */
-static unsigned int utf8_length(const unsigned char *text)
+/* "\u202e"; beyond U+FFFF a surrogate pair, as JSON wants */
+static void put_escaped(FILE *out, __u32 character)
 {
-	unsigned char second_min = 0x80;
-	unsigned char second_max = 0xbf;
-	unsigned int length;
-
-	if (text[0] < 0x80)
-		return 1;
-	if (text[0] >= 0xc2 && text[0] <= 0xdf)
-		length = 2;
-	else if ((text[0] & 0xf0) == 0xe0)
-		length = 3;
-	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
-		length = 4;
-	else
-		return 0;
-
-	if (text[0] == 0xe0)
-		second_min = 0xa0;
-	else if (text[0] == 0xed)
-		second_max = 0x9f;
-	else if (text[0] == 0xf0)
-		second_min = 0x90;
-	else if (text[0] == 0xf4)
-		second_max = 0x8f;
-
-	if (text[1] < second_min || text[1] > second_max)
-		return 0;
-	for (unsigned int i = 2; i < length; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	return length;
+	if (character > 0xffff) {
+		character -= 0x10000;
+		fprintf(out, "\\u%04x\\u%04x", 0xd800 + (character >> 10),
+			0xdc00 + (character & 0x3ff));
+	} else {
+		fprintf(out, "\\u%04x", character);
+	}
 }
 
-/* File names are bytes, JSON is UTF-8: what is none becomes U+FFFD. */
-static void put_string(FILE *out, const char *value)
+/*
+ * File names are bytes, JSON is UTF-8: bytes that are not become U+FFFD. Documents are
+ * read on terminals, so characters that would steer one are spelled out.
+ */
+static void put_string(FILE *out, const char *text)
 {
-	const unsigned char *text = (const unsigned char *)value;
-
 	fputc('"', out);
 	while (*text) {
-		unsigned int length = utf8_length(text);
+		__u32 character;
+		unsigned int length = utf8_read(text, &character);
 
 		if (!length) {
-			fputs("\\ufffd", out);
+			put_escaped(out, 0xfffd);
 			length = 1;
-		} else if (*text == '"' || *text == '\\') {
-			fprintf(out, "\\%c", *text);
-		} else if (*text < 0x20 || *text == 0x7f) {
-			fprintf(out, "\\u%04x", *text);
+		} else if (character == '"' || character == '\\') {
+			fprintf(out, "\\%c", (char)character);
+		} else if (is_control(character)) {
+			put_escaped(out, character);
 		} else {
 			fwrite(text, length, 1, out);
 		}
@@ -78,7 +53,7 @@ static void line_break(struct json *json)
 		fputc('\t', json->out);
 }
 
-/* Everything that stands before a value. */
+/* Everything that comes before a value. */
 static void begin_value(struct json *json, const char *name)
 {
 	unsigned int bit = 1U << json->depth;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A JSON writer: commas, quoting and line breaks are its business, nesting the
- * caller's. @name is the member's name inside an object, NULL in an array.
+ * A JSON writer: it takes care of commas, quoting and line breaks, the caller of nesting.
+ * @name is the member's name inside an object, NULL in an array.
  */
 #ifndef HMMCTL_JSON_H
 #define HMMCTL_JSON_H
@@ -13,9 +13,9 @@
 struct json {
 	FILE *out;
 	unsigned int depth;
-	/* Values at most this deep get a line each, what is deeper shares one. */
+	/* Values up to this depth get a line each; deeper ones share one. */
 	unsigned int line_depth;
-	/* Bit N: the container at depth N has a value already. */
+	/* Bit N: the container at depth N already has a value. */
 	unsigned int not_empty;
 };
 

@@ -17,6 +17,11 @@ static void *check(void *memory)
 	return memory;
 }
 
+void *allocate(size_t size)
+{
+	return check(malloc(size));
+}
+
 char *duplicate_string(const char *text)
 {
 	return check(strdup(text));

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Allocations that end the program where there is no memory. */
+/* Allocations that end the program if there is no memory. */
 #ifndef HMMCTL_MEMORY_H
 #define HMMCTL_MEMORY_H
 
 #include <stddef.h>
 
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
+void *allocate(size_t size);
 
 char *duplicate_string(const char *text);
 

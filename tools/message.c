@@ -2,10 +2,13 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "format.h"
 #include "hmmctl.h"
 #include "memory.h"
 #include "message.h"
+#include "style.h"
 
 static const char *command;
 
@@ -16,14 +19,21 @@ void message_set_command(const char *name)
 
 static void print(const char *format, va_list arguments)
 {
-	/* Where both are a terminal, a message comes after what led to it. */
+	char *text;
+
+	if (vasprintf(&text, format, arguments) < 0)
+		text = NULL;
+	/* It may contain names of files and processes. */
+	if (text)
+		make_printable(text);
+
+	/* If both are a terminal, a message comes after the output that led to it. */
 	fflush(stdout);
-	fputs("hmmctl", stderr);
-	if (command)
-		fprintf(stderr, " %s", command);
-	fputs(": ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	style_begin(stderr, STYLE_ERROR);
+	fprintf(stderr, "hmmctl%s%s:", command ? " " : "", command ? command : "");
+	style_end(stderr);
+	fprintf(stderr, " %s\n", text ? text : "out of memory");
+	free(text);
 }
 
 void complain(const char *format, ...)
@@ -39,6 +49,13 @@ int usage_hint(void)
 {
 	fprintf(stderr, "Try 'hmmctl%s%s --help'.\n", command ? " " : "", command ? command : "");
 	return EXIT_STATUS_USAGE;
+}
+
+int usage_error_free(char *reason)
+{
+	complain("%s", reason);
+	free(reason);
+	return usage_hint();
 }
 
 int usage_error(const char *format, ...)
@@ -60,6 +77,7 @@ const char *error_name(int error)
 		{ EACCES, "EACCES" },
 		{ EAGAIN, "EAGAIN" },
 		{ EBUSY, "EBUSY" },
+		{ EDQUOT, "EDQUOT" },
 		{ EFAULT, "EFAULT" },
 		{ EHWPOISON, "EHWPOISON" },
 		{ EINTR, "EINTR" },

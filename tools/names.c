@@ -63,16 +63,19 @@ static const struct {
 	const char *cause;
 } event_kinds[NR_EVENT_KINDS] = {
 	[HMM_MIRROR_EVENT_UNMAP] = {
-		"unmap", "unmap", "munmap(), mremap(), mmap() over a mapping",
+		"unmap", "unmap",
+		"munmap(), mremap(), mmap() over a mapping, the OOM killer (up to 7.2)",
 	},
 	[HMM_MIRROR_EVENT_CLEAR] = {
-		"clear", "clear", "reclaim, copy-on-write, madvise(), truncate(), migration",
+		"clear", "clear",
+		"reclaim, copy-on-write, madvise(), truncate(), migration, KSM, the OOM killer (7.3 on)",
 	},
 	[HMM_MIRROR_EVENT_PROTECTION_VMA] = {
-		"protection-vma", "prot-vma", "mprotect(), NUMA balancing",
+		"protection-vma", "prot-vma",
+		"mprotect(), NUMA balancing, userfaultfd (wp, closing), PAGEMAP_SCAN",
 	},
 	[HMM_MIRROR_EVENT_PROTECTION_PAGE] = {
-		"protection-page", "prot-page", "fork(), write-back of dirty file pages, KSM",
+		"protection-page", "prot-page", "fork(), write-back of dirty file pages",
 	},
 	[HMM_MIRROR_EVENT_SOFT_DIRTY] = {
 		"soft-dirty", "soft-dirty", "/proc/PID/clear_refs, as checkpointing does",

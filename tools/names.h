@@ -22,7 +22,7 @@ const char *event_kind_short_name(unsigned int index);
 /* What user space or the kernel did to make the event */
 const char *event_kind_cause(unsigned int index);
 
-/* What a bit of hmm_mirror_info.features says where it is set and where not */
+/* What a bit of hmm_mirror_info.features means if it is set, and if not */
 struct feature_description {
 	__u64 bit;
 	const char *name;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* How far long work has come, on standard error. */
+/* The progress of long work, on standard error. */
 #ifndef HMMCTL_PROGRESS_H
 #define HMMCTL_PROGRESS_H
 
@@ -15,13 +15,13 @@ struct progress {
 	__u64 due;
 };
 
-/* Shown where standard error is a terminal, or @force. */
+/* Shown if standard error is a terminal, or with @force. */
 void progress_begin(struct progress *progress, const char *doing, bool force);
 
 /* @done and @total are bytes. Rate limited: call it as often as you like. */
 void progress_bytes(struct progress *progress, __u64 done, __u64 total);
 
-/* Takes the line away again, before anything else is printed. */
+/* Removes the line again, before anything else is printed. */
 void progress_end(struct progress *progress);
 
 #endif /* HMMCTL_PROGRESS_H */

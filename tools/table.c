@@ -4,13 +4,14 @@
 
 #include "format.h"
 #include "memory.h"
+#include "style.h"
 #include "table.h"
 
-/* Rows should not be longer than this where nobody says. */
+/* Rows should not be longer than this unless told otherwise. */
 #define USUAL_WIDTH		100
 #define WIDE_GAP		2
 #define NARROW_GAP		1
-/* A last column is not cut shorter than this, the terminal may wrap it. */
+/* The last column is not cut shorter than this; the terminal may wrap it. */
 #define LAST_COLUMN_MIN_WIDTH	12
 
 void table_column(struct table *table, const char *header, enum table_align align)
@@ -134,7 +135,9 @@ void table_print(struct table *table, FILE *out, unsigned int width)
 		return;
 	layout = find_layout(table, width);
 
+	style_begin(out, STYLE_TITLE);
 	put_row(table, out, table->headers, &layout);
+	style_end(out);
 	for (size_t i = 0; i + table->nr_columns <= table->nr_cells; i += table->nr_columns)
 		put_row(table, out, (const char * const *)table->cells + i, &layout);
 

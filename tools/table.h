@@ -30,9 +30,9 @@ void table_cell(struct table *table, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Prints and empties the table. Where a row would exceed @width, columns move
- * closer together; if that is not enough the last one is cut. Without @width,
- * nothing is, but rows are kept below 100 columns if they can.
+ * Prints and empties the table. If a row would exceed @width, columns move closer
+ * together; if that is not enough, the last one is cut. Without @width none is cut, but
+ * rows are kept below 100 columns if possible.
  */
 void table_print(struct table *table, FILE *out, unsigned int width);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* hmm_takeover.ko: what livepatch and debugfs say about it */
+/* hmm_takeover.ko: what livepatch and debugfs tell about it */
 #include <stdio.h>
 #include <unistd.h>
 

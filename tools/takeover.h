@@ -10,7 +10,7 @@
 /* "active", "in transition", "disabled" or "not loaded" */
 const char *takeover_state(void);
 
-/* What one module has called for. */
+/* What one module has asked for. */
 struct takeover_caller {
 	char module[64];
 	__u64 calls;
@@ -22,7 +22,7 @@ struct takeover_caller {
 
 #define TAKEOVER_MAX_CALLERS	64
 
-/* Returns how many there are; 0 if that cannot be read, too. */
+/* Returns how many there are; also 0 if that cannot be read. */
 size_t takeover_callers(struct takeover_caller callers[TAKEOVER_MAX_CALLERS]);
 
 #endif /* HMMCTL_TAKEOVER_H */

@@ -38,7 +38,7 @@ __u64 tally_writable(const struct tally *tally);
 /* Memory that is mapped there now, the zero page and hugetlb included */
 __u64 tally_mapped(const struct tally *tally);
 
-/* "0-1,3", "-" where no memory is; for the caller to free */
+/* "0-1,3", "-" if there is no memory; for the caller to free */
 char *tally_nodes(const struct tally *tally);
 
 /* An array of objects, one for each entry */

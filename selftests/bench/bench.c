@@ -1,33 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * bench: makes memory of every kind and measures, side by side, what it costs
- * hmm_mirror, the kernel's own hmm_range_fault() and the interfaces that the
- * kernel has for user space to read it and to fault it in.
+ * hmm_mirror, the kernel's own hmm_range_fault() and the kernel's interfaces for user
+ * space to read it and to fault it in.
  *
- *	bench count [GROUP...]	counts instructions; the virtual machine's time stamp
- *				counter must count them (QEMU -icount shift=0)
+ *	bench count [GROUP...]	counts instructions; the virtual machine's time
+ *				stamp counter must count them (QEMU -icount shift=0)
  *	bench scale		compares one CPU with two, by the clock
  *
- * Prints lines for report.pl: "row NAME IMPLEMENTATION VALUE", and "error TEXT"
- * for what could not be measured, which ends it.
+ * Prints lines for report.pl: "row NAME IMPLEMENTATION VALUE", and "error TEXT" for
+ * what could not be measured, which ends it.
  */
-#include <errno.h>
 #include <linux/fs.h>
 #include <linux/hmm_mirror.h>
 #include <pthread.h>
-#include <stdarg.h>
-#include <x86intrin.h>
 
-#include "../device.h"
-#include "../memory.h"
+#include "bench.h"
+#include "device.h"
 #include "module.h"
 
-#define KIB	1024UL
-#define MIB	(1024 * KIB)
-#define GIB	(1024 * MIB)
-#define TIB	(1024 * GIB)
-
-/* What the C library's headers may be too old for. */
+/* The C library's headers may be too old to have these. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE	23
 #endif
@@ -61,26 +53,7 @@ struct pm_scan_arg {
 static int bench_fd = -1;
 static bool kernel_has_hmm;
 
-static void __attribute__((format(printf, 1, 2), noreturn))
-fail(const char *format, ...)
-{
-	va_list arguments;
-
-	printf("error ");
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	printf("\n");
-	exit(1);
-}
-
-static void print_row(const char *name, const char *implementation, double value)
-{
-	printf("row %s %s %.3f\n", name, implementation, value);
-	fflush(stdout);
-}
-
-/* One measurement by the module. What it costs to measure nothing is taken off. */
+/* One measurement by the module. The cost of measuring nothing is subtracted. */
 
 static __u64 cost_of_nothing;
 
@@ -144,7 +117,7 @@ static bool is_there(unsigned int implementation)
 	       kernel_has_hmm;
 }
 
-/* The same request to all, per page, for memory that it does not change. */
+/* The same request to all functions, per page, for memory that it does not change. */
 static void measure_all(const char *name, unsigned int flags, const void *start,
 			size_t npages, unsigned int repeat, double unit)
 {
@@ -156,64 +129,6 @@ static void measure_all(const char *name, unsigned int flags, const void *start,
 				  ticks_of(implementations[i].function, flags, start,
 					   npages, repeat) / unit);
 	}
-}
-
-/* Memory */
-
-static void *need(void *start, const char *what)
-{
-	if (!start)
-		fail("cannot get %s", what);
-	return start;
-}
-
-static void release(void *start, size_t npages)
-{
-	if (munmap(start, npages * page_size()))
-		fail("munmap: %s", strerror(errno));
-}
-
-static void discard(void *start, size_t npages)
-{
-	if (madvise(start, npages * page_size(), MADV_DONTNEED))
-		fail("MADV_DONTNEED: %s", strerror(errno));
-}
-
-static void *map_touched(size_t npages)
-{
-	void *start = need(map_anonymous_aligned(npages, pmd_size()), "memory");
-
-	mark_pages(start, npages, 1);
-	return start;
-}
-
-/* Touched in an order in which no two neighbours get neighbouring pages. */
-static void *map_scattered(size_t npages)
-{
-	char *start = need(map_anonymous_aligned(npages, pmd_size()), "memory");
-	size_t i;
-
-	for (i = 0; i < npages; i++)
-		*(volatile char *)page_at(start, i * 40503 % npages) = 1;
-	return start;
-}
-
-/* Large folios that are mapped page by page. */
-static void *map_contiguous(size_t nhuge)
-{
-	char *start = need(map_huge(nhuge), "huge pages");
-	size_t i;
-
-	for (i = 0; i < nhuge; i++) {
-		char *page = start + i * pmd_size();
-
-		if (mprotect(page, page_size(), PROT_READ) ||
-		    mprotect(page, page_size(), PROT_READ | PROT_WRITE))
-			fail("mprotect: %s", strerror(errno));
-	}
-	if (pmd_mapped_pages(start))
-		fail("huge pages were not split");
-	return start;
 }
 
 /* Snapshots */
@@ -244,8 +159,8 @@ static void snapshot_rows(void)
 }
 
 /*
- * 1000 pages touched in 1 TiB. The kernel's function wants a word for every
- * page, 2 GiB of them, so it is shown a 64th of it.
+ * 1000 pages touched in 1 TiB. The kernel's function needs a word for every page, 2 GiB
+ * of them, so it gets a 64th of it.
  */
 static void sparse_row(void)
 {
@@ -263,13 +178,16 @@ static void sparse_row(void)
 	release(start, npages);
 }
 
-/* Faults. All repeat, in the same memory, until pages have been used before. */
+/*
+ * Faults. Everything is repeated in the same memory, until its pages have been used
+ * before.
+ */
 
 #define FAULT_REPEAT	4
 
-static double smaller(double a, double b)
+static double larger(double a, double b)
 {
-	return a < b ? a : b;
+	return a > b ? a : b;
 }
 
 static void fault_hole_row(void)
@@ -346,7 +264,7 @@ static double cow_ticks(enum bench_function function, void *start,
 	while (repeat--) {
 		pid_t child;
 
-		/* Pages of its own again, all used before. */
+		/* Its own pages again, all of which have been used before. */
 		mark_pages(start, npages, 1);
 		child = fork_sleeper();
 		ticks = smaller(ticks, ticks_of(function,
@@ -370,7 +288,7 @@ static void cow_rows(void)
 	if (kernel_has_hmm) {
 		print_row("cow_small", "kernel",
 			  cow_ticks(BENCH_KERNEL, start, small, 5));
-		/* Of 1 GiB it would take minutes. */
+		/* For 1 GiB it would take minutes. */
 		print_row("cow_256m", "kernel",
 			  cow_ticks(BENCH_KERNEL, start, large / 4, 1));
 	}
@@ -378,10 +296,10 @@ static void cow_rows(void)
 }
 
 #define STRIDE_PAGES	(GIB / page_size())
-/* A call is short beside what interrupts it, so the shortest of more is taken. */
+/* A call is short compared with what interrupts it, so take the shortest of more. */
 #define STRIDE_REPEAT	16
 
-/* Each page by a request of its own. */
+/* Each page with a request of its own. */
 static double stride_single_ticks(void)
 {
 	char *start = need(map_anonymous_aligned(STRIDE_PAGES, pmd_size()),
@@ -423,7 +341,10 @@ static void stride_rows(void)
 	for (repeat = 0; repeat < STRIDE_REPEAT; repeat++) {
 		single = smaller(single, stride_single_ticks());
 		for (i = 0; i < NR_IMPLEMENTATIONS; i++) {
-			/* The kernel's fills all of it: once is enough, late. */
+			/*
+			 * The kernel's function fills all of it: once is enough, at the
+			 * end.
+			 */
 			if (!is_there(i) ||
 			    (implementations[i].function == BENCH_KERNEL &&
 			     repeat < STRIDE_REPEAT - 1))
@@ -685,23 +606,89 @@ static void user_scattered_row(void)
 	close(hmm_mirror_fd);
 }
 
-/* The time stamp counter must count instructions. The loop has two. */
-static void check_ticks(void)
+/* Who wants to change the address space while all of a large hole is faulted in */
+
+struct mapper {
+	pthread_t thread;
+	volatile bool ready;
+	volatile bool stop;
+	unsigned int calls;
+	double longest;
+};
+
+static void *map_all_the_time(void *argument)
 {
-	double ratio = 1e18;
-	unsigned int repeat;
+	struct mapper *mapper = argument;
 
-	for (repeat = 0; repeat < 100; repeat++) {
-		unsigned long count = 100000;
-		__u64 before = __rdtsc();
+	mapper->ready = true;
+	while (!mapper->stop) {
+		void *page;
+		__u64 before;
 
-		asm volatile("1: dec %0; jnz 1b" : "+r" (count));
-		ratio = smaller(ratio, (__rdtsc() - before) / 2e5);
+		sleep_ms(5);
+		before = __rdtsc();
+		page = mmap(NULL, page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+		mapper->longest = larger(mapper->longest, __rdtsc() - before);
+		munmap(page, page_size());
+		mapper->calls++;
 	}
-	if (ratio < 0.99 || ratio > 1.02)
-		fail("the time stamp counter does not count instructions (%.3f)",
-		     ratio);
-	print_row("ticks_per_instruction", "rdtsc", ratio);
+	return NULL;
+}
+
+static void fault_by_range(void *start, size_t npages)
+{
+	struct hmm_mirror_extent_info extents[64];
+	struct hmm_mirror_range_args args =
+		range_args(start, npages, HMM_MIRROR_RANGE_FAULT | HMM_MIRROR_RANGE_WRITE,
+			   extents, 64);
+
+	while (args.start < args.end) {
+		if (call_range(hmm_mirror_fd, &args))
+			fail("RANGE: %s", strerror(errno));
+		args.start = args.next;
+	}
+}
+
+static void fault_by_madvise(void *start, size_t npages)
+{
+	if (madvise(start, npages * page_size(), MADV_POPULATE_WRITE))
+		fail("MADV_POPULATE_WRITE: %s", strerror(errno));
+}
+
+static void mmap_waits_row(void)
+{
+	static const struct {
+		const char *name;
+		void (*fault)(void *start, size_t npages);
+	} ways[] = {
+		{ "RANGE", fault_by_range },
+		{ "MADV_POPULATE_WRITE", fault_by_madvise },
+	};
+	size_t npages = GIB / page_size();
+	void *start = map_touched(npages);
+	unsigned int i;
+
+	hmm_mirror_fd = open_device();
+	if (hmm_mirror_fd < 0)
+		fail(DEVICE ": %s", strerror(errno));
+	for (i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
+		struct mapper mapper = {};
+
+		discard(start, npages);
+		if (pthread_create(&mapper.thread, NULL, map_all_the_time, &mapper))
+			fail("cannot create a thread");
+		while (!mapper.ready)
+			sleep_ms(1);
+		ways[i].fault(start, npages);
+		mapper.stop = true;
+		pthread_join(mapper.thread, NULL);
+		if (mapper.calls < 100)
+			fail("only %u calls of mmap()", mapper.calls);
+		print_row("mmap_waits", ways[i].name, mapper.longest / 1e6);
+	}
+	release(start, npages);
+	close(hmm_mirror_fd);
 }
 
 static const struct {
@@ -718,6 +705,7 @@ static const struct {
 	{ "stride", stride_rows },
 	{ "invalidation", invalidation_rows },
 	{ "cow", cow_rows },
+	{ "mmap_waits", mmap_waits_row },
 	{ "hugetlb", hugetlb_rows },
 	{ "user_scattered", user_scattered_row },
 };
@@ -799,11 +787,6 @@ static void run_readers(struct reader *readers, unsigned int nr)
 	pthread_barrier_destroy(&readers_start);
 }
 
-static double larger(double a, double b)
-{
-	return a > b ? a : b;
-}
-
 static double shortest_call(const struct reader *reader)
 {
 	double best = 1e18;
@@ -814,7 +797,7 @@ static double shortest_call(const struct reader *reader)
 	return best;
 }
 
-/* How long two calls took, on average, of the best two that ran side by side. */
+/* How long the best two calls that ran side by side took, on average. */
 static double shortest_pair(const struct reader *a, const struct reader *b)
 {
 	double best = 1e18;
@@ -838,8 +821,8 @@ static double shortest_pair(const struct reader *a, const struct reader *b)
 }
 
 /*
- * The machine may have other things to do, and take a CPU away for a while: calls
- * are short, and what counts are the best, one alone and two side by side.
+ * The machine may have other things to do and take a CPU away for a while: calls are
+ * short, and the best ones count, one alone and two side by side.
  */
 static int scale(void)
 {

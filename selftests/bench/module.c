@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_bench: calls hmm_mirror's functions and the kernel's own hmm_range_fault()
- * on the same memory, in the way a driver does, and reads the time stamp counter
- * before and after. It says nothing of seconds: "make bench" has the virtual
- * machine count instructions with it.
+ * hmm_bench: calls hmm_mirror's functions and the kernel's own hmm_range_fault() on the
+ * same memory, as a driver does, and reads the time stamp counter before and after. It
+ * does not measure seconds: "make bench" has the virtual machine count instructions with
+ * it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -27,7 +27,7 @@
 #define BENCH_MAX_PAGES		BIT(30 - PAGE_SHIFT)
 #define BENCH_MAX_INTERVALS	200000
 
-/* One interval of a file, of either kind. */
+/* One of a file's intervals, of either kind. */
 struct bench_interval {
 	union {
 		struct {
@@ -122,7 +122,7 @@ static int call_kernel(struct bench_job *job)
 }
 #endif
 
-/* One call of the function, with mmap_lock held as it wants it. */
+/* One call of the function, with mmap_lock held as it requires. */
 static int call_locked(struct bench_job *job)
 {
 	struct mm_struct *mm = job->range.notifier->mm;
@@ -148,7 +148,7 @@ static int call_locked(struct bench_job *job)
 	return err;
 }
 
-/* Until the whole request is answered and true, as a driver does it. */
+/* Until the whole request is answered and not stale, as a driver does it. */
 static int serve(struct bench_job *job)
 {
 	struct bench_interval *subscription = &job->subscription;

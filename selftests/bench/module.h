@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bench and hmm_bench.ko say to each other. It is no stable ABI: both are
- * built from one tree.
+ * The interface between bench and hmm_bench.ko. It is not a stable ABI: both are built
+ * from one tree.
  */
 #ifndef BENCH_MODULE_H
 #define BENCH_MODULE_H

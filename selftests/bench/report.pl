@@ -191,6 +191,11 @@ iteration by iteration. "single" is one page by a request of its own.
 The kernel's figure for 1 TiB is 1024 times that for 1 GiB of it. An invalidation is
 what `MADV_DONTNEED` of one page costs more than without a subscription.
 
+Rows on DMA are of a machine with an IOMMU in strict mode. "hmm_mirror" is
+`hmm_mirror_dma_populate()`, "drm_gpusvm", on kernels that have it, the kernel's module
+for GPU drivers, "one_by_one" `dma_map_page()` and `dma_unmap_page()` of each page.
+[What they do](../benchmarks.md#dma)
+
 END
 	for my $i (0 .. $#lines) {
 		print($file '| ', join(' | ', @{$lines[$i]}), " |\n");

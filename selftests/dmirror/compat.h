@@ -2,9 +2,8 @@
 /*
  * Every difference between kernels that dmirror knows of.
  *
- * DMIRROR_HAVE_* are results of the build probes (probes/, run by Kbuild). The
- * version that a comment names is where mainline changed; nothing here asks for
- * a version.
+ * DMIRROR_HAVE_* are results of the build probes (probes/, run by Kbuild). The version in
+ * a comment is where mainline changed; nothing here asks for a version.
  */
 #ifndef DMIRROR_COMPAT_H
 #define DMIRROR_COMPAT_H
@@ -22,8 +21,8 @@
 #endif
 
 /*
- * "mm/migrate_device: implement THP migration of zone device pages", v6.19:
- * huge pages are migrated whole. Before, migrate_vma_setup() splits them.
+ * "mm/migrate_device: implement THP migration of zone device pages", v6.19: huge pages
+ * are migrated as a whole. Before, migrate_vma_setup() split them.
  */
 #ifdef DMIRROR_HAVE_MIGRATE_COMPOUND
 #define COMPAT_HUGE_MIGRATION		1
@@ -95,7 +94,7 @@ static inline struct dev_pagemap *compat_page_pgmap(struct page *page)
 #endif
 }
 
-/* A destination for a huge page; only where huge pages are migrated whole. */
+/* A destination for a huge page; only where huge pages migrate as a whole. */
 static inline struct page *compat_alloc_huge_page_vma(gfp_t gfp,
 						      struct vm_area_struct *vma,
 						      unsigned long addr)

@@ -114,8 +114,8 @@ long dmirror_ioctl(struct file *file, unsigned int command, unsigned long arg);
 #define DMIRROR_ENTRY_SHIFT	3
 
 /*
- * What is made room for at a time. Page tables are dropped when there are too
- * many, so that a process cannot have any amount of them.
+ * How much room is made at a time. Page tables are dropped when there are too many, so
+ * that a process cannot use any amount of them.
  */
 #define DMIRROR_WINDOW		(32 * PMD_SIZE)
 #define DMIRROR_MAX_LEAVES	1024

@@ -12,7 +12,7 @@
 #include "compat.h"
 #include "dmirror.h"
 
-/* How often a page that somebody else has locked, or remapped, is tried again. */
+/* How often to retry a page that somebody else has locked, or remapped. */
 #define ATTEMPTS	10
 
 static int program_page(struct dmirror_client *client, unsigned long addr,
@@ -30,7 +30,7 @@ static int program_page(struct dmirror_client *client, unsigned long addr,
 	return err;
 }
 
-/* -EBUSY: may succeed when tried again. */
+/* -EBUSY: may succeed when retried. */
 static int take_page(struct dmirror_client *client, unsigned long addr)
 {
 	unsigned long sequence = hmm_mirror_read_begin(&client->mirror);
@@ -43,7 +43,7 @@ static int take_page(struct dmirror_client *client, unsigned long addr)
 	if (IS_ERR(page)) {
 		err = PTR_ERR(page);
 	} else {
-		/* While it is locked the CPU cannot have it back. */
+		/* While it is locked the CPU cannot get it back. */
 		err = program_page(client, addr, page, sequence);
 		unlock_page(page);
 		put_page(page);
@@ -63,7 +63,7 @@ static int split_huge_page_at(struct dmirror_client *client, unsigned long addr)
 	return err;
 }
 
-/* In this way faults are taken without mmap_lock held. */
+/* This way faults are taken without holding mmap_lock. */
 static int fault_in(struct dmirror_client *client, unsigned long start,
 		    unsigned long end)
 {
@@ -91,11 +91,11 @@ static int take_window(struct dmirror_client *client, unsigned long start,
 		} else if ((err == -EBUSY || err == -EAGAIN) &&
 			   ++attempt < ATTEMPTS) {
 			/*
-			 * What the attempt has changed in the page table is
-			 * told to this mirror as well: a huge page was split,
-			 * a page has come from device memory. And the page may
-			 * be exclusive already, which to fault ends: do it now,
-			 * so that the next attempt changes nothing else.
+			 * This mirror is told what the attempt has changed in the page
+			 * table, too: a huge page was split, a page has come from device
+			 * memory. And the page may already be exclusive, which a fault
+			 * ends: take it now, so that the next attempt changes nothing
+			 * else.
 			 */
 			err = fault_in(client, addr, addr + PAGE_SIZE);
 		}

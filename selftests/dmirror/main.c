@@ -2,10 +2,10 @@
 /*
  * dmirror: a dummy device on hmm_mirror, for tests.
  *
- * It speaks the ioctls of the kernel's own test_hmm (uapi.h). /dev/hmm_dmirror0
- * and 1 have device-private memory; 2 and 3 have device-coherent memory, and
- * exist if the module is told where: 256 MiB each that are not system memory,
- * as memmap=256M$address on the kernel's command line sets apart.
+ * It speaks the ioctls of the kernel's own test_hmm (uapi.h). /dev/hmm_dmirror0 and 1
+ * have device-private memory; 2 and 3 have device-coherent memory, and exist if the
+ * module is told where: 256 MiB each that are not system memory, as memmap=256M$address
+ * on the kernel's command line sets aside.
  */
 #define pr_fmt(fmt) "dmirror: " fmt
 
@@ -21,7 +21,7 @@
 #include "dmirror.h"
 #include "owner.h"
 
-/* All of a mapping of the device is allocated when it is made. */
+/* A mapping of the device is allocated completely when it is made. */
 #define MAX_MAPPING	SZ_1M
 
 static unsigned long spm_addr_dev0;
@@ -81,7 +81,7 @@ static int dmirror_release(struct inode *inode, struct file *file)
 	struct dmirror_client *client = file->private_data;
 
 	hmm_mirror_unregister(&client->mirror);
-	/* As test_hmm does: no file that is closed leaves pages behind. */
+	/* Like test_hmm: closing a file leaves no pages behind. */
 	dmirror_memory_evict(client->device);
 	dmirror_table_destroy(&client->table);
 	kfree(client);
@@ -168,7 +168,7 @@ static int add_nodes(void)
 	return 0;
 }
 
-/* The nodes come last: what can be opened must not be taken back. */
+/* Create the nodes last: what can be opened must not be removed again. */
 static int __init dmirror_init(void)
 {
 	int err;

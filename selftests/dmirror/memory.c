@@ -2,14 +2,14 @@
 /*
  * The device's memory.
  *
- * Coherent memory is there, at an address that the user of the module gives.
- * Private memory exists in name only: each of its pages is backed by a page of
- * system memory, which the CPU cannot reach through the private one. Every
- * single private page has a backing page of its own, whether it is part of a
- * huge page or not, so that nothing is to be done when huge pages are split.
+ * Coherent memory exists at an address that the user of the module gives. Private memory
+ * exists only in name: each of its pages is backed by a page of system memory, which the
+ * CPU cannot reach through the private one. Every single private page has a backing page
+ * of its own, whether it is part of a huge page or not, so that there is nothing to do
+ * when huge pages are split.
  *
- * While pages are in use the module cannot be unloaded: what they are freed and
- * migrated by is in it.
+ * While pages are in use the module cannot be unloaded: it has the code that frees and
+ * migrates them.
  */
 #define pr_fmt(fmt) "dmirror: " fmt
 
@@ -21,6 +21,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/pfn.h>
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
@@ -104,7 +105,7 @@ static bool alloc_backing(struct dmirror_chunk *chunk, unsigned long first,
 	if (order && alloc_backing_at_once(chunk, first, order))
 		return true;
 	for (i = 0; i < 1UL << order; i++) {
-		/* It is no reason to kill anybody: the page stays where it is. */
+		/* No reason to kill anybody: the page stays where it is. */
 		struct page *page = alloc_page(GFP_HIGHUSER | __GFP_ACCOUNT |
 					       __GFP_RETRY_MAYFAIL |
 					       __GFP_NOWARN);
@@ -140,7 +141,7 @@ static void put_pages(struct dmirror_chunk *chunk, unsigned long first,
 	for (i = 0; i < npages; i++)
 		mmdrop(mm);
 	/*
-	 * The kernel's reference to the chunk is dropped after we return, and
+	 * The kernel drops its reference to the chunk after we return, and
 	 * dmirror_memory_destroy() waits for that.
 	 */
 	if (unused)
@@ -161,12 +162,37 @@ static void free_device_page(COMPAT_FREE_ARG *arg)
 	put_pages(chunk, first, npages);
 }
 
+/* "mm/memremap: add driver callback support for folio splitting", v6.19 */
+#ifdef DMIRROR_HAVE_FOLIO_SPLIT
+static unsigned int split_delay_ms;
+module_param(split_delay_ms, uint, 0600);
+MODULE_PARM_DESC(split_delay_ms,
+		 "For how long the pages of a huge one that is split are nobody's");
+
+/*
+ * The kernel's callback: @tail, which was a part of @head, is now a page of its own, not
+ * yet known to be device memory. Called once more at the end, without @tail.
+ */
+static void split_device_page(struct folio *head, struct folio *tail)
+{
+	if (!tail)
+		return;
+	if (folio_pfn(tail) == folio_pfn(head) + 1)
+		mdelay(READ_ONCE(split_delay_ms));
+	tail->pgmap = head->pgmap;
+	tail->page.mapping = head->page.mapping;
+}
+#endif
+
 static const struct dev_pagemap_ops pagemap_ops = {
 	COMPAT_PAGE_FREE(free_device_page),
+#ifdef DMIRROR_HAVE_FOLIO_SPLIT
+	.folio_split = split_device_page,
+#endif
 	.migrate_to_ram = dmirror_migrate_to_ram,
 };
 
-/* Single pages are taken from below, huge ones from above. */
+/* Single pages are taken from the bottom, huge ones from the top. */
 static long find_free(const struct dmirror_chunk *chunk, unsigned int order)
 {
 	unsigned long npages = 1UL << order;
@@ -251,8 +277,8 @@ struct page *dmirror_memory_alloc(struct dmirror_device *device,
 }
 
 /*
- * The chunk that @page is part of, NULL if it is none of our devices' memory.
- * The caller knows that the page is in use and stays so.
+ * The chunk that @page is part of, NULL if it is not memory of our devices. The caller
+ * knows that the page is in use and stays so.
  */
 static struct dmirror_chunk *chunk_of(struct page *page)
 {
@@ -372,7 +398,7 @@ err_free:
 	return err;
 }
 
-/* The chunk has no pages in use and is not one of the device's any more. */
+/* The chunk has no pages in use and no longer belongs to the device. */
 static void destroy_chunk(struct dmirror_chunk *chunk)
 {
 	memunmap_pages(&chunk->pagemap);
@@ -439,12 +465,12 @@ static unsigned long next_run(struct dmirror_chunk *chunk, unsigned long *first,
 /*
  * Moves the pages of @chunk to system memory, as far as that is possible.
  *
- * While migrate_device_range() has a page unmapped everywhere nothing keeps the
+ * While migrate_device_range() has a page unmapped everywhere, nothing keeps the
  * anon_vma, which it needs afterwards, from being freed together with the last
  * mapping that the page had. (migrate_pages() has a reference to it.) mmap_lock
- * is what prevents that: migrate_vma_setup() is called with it. A page whose
- * first address space is gone, and which was inherited by a child, stays: the
- * child can have it back any time.
+ * prevents that: migrate_vma_setup() is called with it held. A page whose first
+ * address space is gone, and which was inherited by a child, stays: the child can
+ * have it back at any time.
  */
 static void evict_chunk(struct dmirror_chunk *chunk)
 {
@@ -466,7 +492,7 @@ static void evict_chunk(struct dmirror_chunk *chunk)
 	}
 }
 
-/* Whether pages are left after @rounds attempts. The caller has chunks_lock. */
+/* Whether pages are left after @rounds attempts. The caller holds chunks_lock. */
 static bool evict_all(struct dmirror_device *device, unsigned int rounds,
 		      unsigned int pause_ms)
 {
@@ -559,7 +585,7 @@ int dmirror_memory_init(struct dmirror_device *device)
 	return err;
 }
 
-/* At module unload: no page is in use, the module would be in use otherwise. */
+/* At module unload: no page is in use, or the module would be in use. */
 void dmirror_memory_destroy(struct dmirror_device *device)
 {
 	while (device->nr_chunks)

@@ -2,10 +2,10 @@
 /*
  * Moving pages between system and device memory.
  *
- * Nothing here touches a device's page table. That a page moves is told to all
- * mirrors by the MMU notifier, and where it is then is found out, as for all
- * pages, by hmm_mirror_populate(). So it does not matter who moves a page: this
- * client, another one of the same device, a CPU fault, or an eviction.
+ * Nothing here touches a device's page table. The MMU notifier tells all mirrors that a
+ * page moves, and where it is then is found, as for all pages, by hmm_mirror_populate().
+ * So it does not matter who moves a page: this client, another one of the same device, a
+ * CPU fault, or an eviction.
  */
 #include <linux/highmem.h>
 #include <linux/memremap.h>
@@ -46,7 +46,7 @@ static unsigned long address_of(const struct migration *migration,
 	return migration->start + (index << PAGE_SHIFT);
 }
 
-/* How many pages the word @src stands for. */
+/* Number of pages that the word @src stands for. */
 static unsigned long pages_of(unsigned long src)
 {
 	return src & COMPAT_PFN_COMPOUND ? DMIRROR_BATCH : 1;
@@ -102,7 +102,7 @@ static bool huge_page_to_device(const struct migration *migration,
 	return true;
 }
 
-/* Gives destination pages back that will not be used. */
+/* Frees destination pages that will not be used. */
 static void drop_destinations(unsigned long *dst, unsigned long npages)
 {
 	unsigned long i;
@@ -119,9 +119,8 @@ static void drop_destinations(unsigned long *dst, unsigned long npages)
 }
 
 /*
- * A huge page goes to single ones. Of a page that exists any part can go: the
- * kernel splits it, and leaves where it is what has no destination. For a hole
- * it must be all of it.
+ * A huge page goes to single pages. Any part of a page that exists can go: the kernel
+ * splits it, and leaves in place what has no destination. A hole must go as a whole.
  */
 static void split_to_device(const struct migration *migration,
 			    unsigned long index, struct page *page)
@@ -149,7 +148,7 @@ static void copy_to_device(const struct migration *migration)
 		nr = 1;
 		if (!(src & MIGRATE_PFN_MIGRATE))
 			continue;
-		/* Say, peer-to-peer memory: it stays where it is. */
+		/* Peer-to-peer memory, for example: it stays where it is. */
 		if (page && is_zone_device_page(page))
 			continue;
 		nr = pages_of(src);
@@ -198,7 +197,7 @@ static bool huge_page_to_system(const struct migration *migration,
 	return true;
 }
 
-/* As split_to_device(). Only a page whose mappings are known can be split. */
+/* Like split_to_device(). Only a page whose mappings are known can be split. */
 static bool split_to_system(const struct migration *migration,
 			    unsigned long index, unsigned long pfn)
 {
@@ -215,8 +214,8 @@ static bool split_to_system(const struct migration *migration,
 }
 
 /*
- * Allocates and fills the destinations of a migration from device memory.
- * Returns whether there was memory for all of them. What has none stays.
+ * Allocates and fills the destinations of a migration from device memory. Returns whether
+ * there was memory for all of them. Pages without a destination stay.
  */
 static bool copy_to_system(const struct migration *migration)
 {
@@ -262,8 +261,8 @@ static unsigned long device_memory(const struct dmirror_device *device)
 }
 
 /*
- * Migrates [@args->start, @args->end) of @args->vma. Returns 0 also if nothing,
- * or not all, could be migrated, except for want of memory.
+ * Migrates [@args->start, @args->end) of @args->vma. Returns 0 even if nothing, or not
+ * everything, could be migrated, except for lack of memory.
  */
 static int migrate_step(struct dmirror_device *device, struct migrate_vma *args,
 			bool to_device, unsigned long *fail_huge,
@@ -280,7 +279,7 @@ static int migrate_step(struct dmirror_device *device, struct migrate_vma *args,
 	bool complete = true;
 	int err;
 
-	/* Only what the walk comes to is set to 0 by it. */
+	/* The walk clears only what it gets to. */
 	memset(args->dst, 0,
 	       ((args->end - args->start) >> PAGE_SHIFT) * sizeof(*args->dst));
 	err = migrate_vma_setup(args);
@@ -459,7 +458,7 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *fault)
 	unsigned long size = PAGE_SIZE;
 	int err;
 
-	/* As amdkfd does, if it is the one who touches them. */
+	/* Like amdkfd, if it touches them itself. */
 	if (READ_ONCE(keep_pages))
 		return 0;
 

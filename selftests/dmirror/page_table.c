@@ -2,9 +2,9 @@
 /*
  * The device's page table, and the mirror's callbacks, which maintain it.
  *
- * Tables are allocated before the mirror is populated, because its map callback
- * must not wait for memory, and freed under the mirror's lock only, which all
- * who look into them hold.
+ * Tables are allocated before the mirror is populated, because its map callback must not
+ * wait for memory, and are freed only under the mirror's lock, which everybody who looks
+ * into them holds.
  */
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -25,7 +25,7 @@ static unsigned long *entry_of(struct dmirror_page_table *table,
 	return leaf ? &leaf->entries[(addr & ~PMD_MASK) >> PAGE_SHIFT] : NULL;
 }
 
-/* Clears [@start, @end), however long that is: it visits only tables there are. */
+/* Clears [@start, @end), however long that is: visits only existing tables. */
 static void clear_range(struct dmirror_page_table *table, unsigned long start,
 			unsigned long end)
 {
@@ -65,8 +65,8 @@ static int map_extent(struct dmirror_client *client,
 	unsigned long i;
 
 	/*
-	 * What cannot be used has no entries: unmap has seen to that. Except
-	 * pages that are the device's exclusively, which show up here too.
+	 * Pages that cannot be used have no entries: unmap has seen to that. Except pages
+	 * that are exclusive to the device, which show up here too.
 	 */
 	if (!(extent->flags & HMM_MIRROR_PFN_VALID))
 		return 0;
@@ -121,7 +121,7 @@ void dmirror_table_init(struct dmirror_page_table *table)
 	atomic_set(&table->nr_leaves, 0);
 }
 
-/* The mirror is not registered any more. */
+/* The mirror is no longer registered. */
 void dmirror_table_destroy(struct dmirror_page_table *table)
 {
 	free_leaves(table);
@@ -182,9 +182,9 @@ int dmirror_table_set(struct dmirror_client *client, unsigned long addr,
 }
 
 /*
- * Makes room for entries of [@start, @end), a window at most. Where there are too
- * many leaves all go: the device faults again where it comes back to, and asks
- * anew for exclusive access that it had there.
+ * Makes room for entries of [@start, @end), a window at most. If there are too many
+ * leaves, all of them go: where the device comes back to, it faults again, and asks again
+ * for exclusive access that it had there.
  */
 static int make_room(struct dmirror_client *client, unsigned long start,
 		     unsigned long end)

@@ -35,8 +35,8 @@ struct hmm_dmirror_cmd {
 /* The device writes the range, with data from the buffer. */
 #define HMM_DMIRROR_WRITE		_IOWR('H', 0x01, struct hmm_dmirror_cmd)
 /*
- * Moves the range to device memory and reads it there. -ENOENT if a page could
- * not be moved, or came back meanwhile.
+ * Moves the range to device memory and reads it there. -ENOENT if a page could not be
+ * moved, or came back in the meantime.
  */
 #define HMM_DMIRROR_MIGRATE_TO_DEV	_IOWR('H', 0x02, struct hmm_dmirror_cmd)
 /* Moves what is in this device's memory back. */
@@ -51,7 +51,7 @@ struct hmm_dmirror_cmd {
 #define HMM_DMIRROR_RELEASE		_IOWR('H', 0x07, struct hmm_dmirror_cmd)
 /* Sets HMM_DMIRROR_FLAG_*, for this open file. */
 #define HMM_DMIRROR_FLAGS		_IOWR('H', 0x08, struct hmm_dmirror_cmd)
-/* READ that waits for a page, say from a userfaultfd, as long as it takes. */
+/* READ that waits for a page, for example from a userfaultfd, as long as it takes. */
 #define HMM_DMIRROR_READ_UNLOCKED	_IOWR('H', 0x09, struct hmm_dmirror_cmd)
 
 /* The next allocation of a huge page for a migration fails. */

@@ -14,31 +14,81 @@ use Test::More;
 
 my $dir = dirname(__FILE__);
 
-# names(HOW): the kernels of the table "kernels" of this kind; of rows that are for
+# names(HOW...): the kernels of the table "kernels" of these kinds; of rows that are for
 # the same kernel the first
 sub names
 {
-	my ($how) = @_;
+	my %wanted = map { $_ => 1 } @_;
 	my (@names, %seen);
 
 	open(my $table, '<', "$dir/kernels") or die("kernels: $!\n");
 	while (<$table>) {
 		next if /^(#|$)/;
 		my ($name, $kind, $image, $source, $config) = split();
-		push(@names, $name) if $kind eq $how && !$seen{"$image $source $config"}++;
+		push(@names, $name) if $wanted{$kind} && !$seen{"$image $source $config"}++;
 	}
 	return @names;
 }
+
+my %locations;
 
 # location(NAME): what fetch_kernel.sh prints, as a hash
 sub location
 {
 	my ($name) = @_;
-	my %location = map { /^(\w+)='(.*)'$/ ? ($1 => $2) : () }
-		       `'$dir/fetch_kernel.sh' '$name'`;
+	my $location = $locations{$name} //= {
+		map { /^(\w+)='(.*)'$/ ? ($1 => $2) : () } `'$dir/fetch_kernel.sh' '$name'`
+	};
 
-	die("cannot get the kernel $name\n") if $? || !$location{kernel_build};
-	return %location;
+	die("cannot get the kernel $name\n") if !$location->{kernel_build};
+	return %$location;
+}
+
+# inside(LOCATION): what to put before a command that must run where modules for this
+# kernel are built
+sub inside
+{
+	my (%location) = @_;
+
+	return $location{kernel_builder} ? "'$dir/in_root.sh' '$location{kernel_builder}' " : '';
+}
+
+# sort_out(HOW...): names(HOW...), those that can be had and the others
+sub sort_out
+{
+	my %found = (0 => [], 1 => []);
+
+	for my $name (names(@_)) {
+		my $had = eval { location($name); 1 } // 0;
+
+		push(@{$found{$had}}, $name);
+	}
+	return @found{1, 0};
+}
+
+# available(HOW...): those of names(HOW...) that can be had. One that cannot has its own row in
+# the table, where that is a failure: here it is passed over, but one must be left.
+sub available
+{
+	my ($available, $others) = sort_out(@_);
+
+	ok(scalar(@$available), 'there is a kernel to try it with');
+	for my $name (@$others) {
+		SKIP: {
+			skip("$name cannot be had, as its own row of the table says", 1);
+		}
+	}
+	return @$available;
+}
+
+# any(HOW...): the first of names(HOW...) that can be had, for what one kernel is as good for
+# as another
+sub any
+{
+	for my $name (names(@_)) {
+		return $name if eval { location($name); 1 };
+	}
+	die("no kernel can be had\n");
 }
 
 my %locks;

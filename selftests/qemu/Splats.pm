@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads the file "splats" and finds what it describes in a kernel's log.
+# Reads the file "splats" and finds what it describes in a kernel's log; and what QEMU's
+# devices say of a driver that asks for what they cannot do in QEMU's.
 
 package Splats;
 
@@ -37,6 +38,12 @@ sub matches
 	# What our own guest writes into the log quotes names, not the kernel.
 	return 0 if $line =~ /\bhmm_mirror guest: /;
 	return scalar(grep { $line =~ $_->{regex} } @splats);
+}
+
+# Those of the lines of QEMU's log that are complaints
+sub complaints
+{
+	return grep { /\bEDU:|\b(vtd|amdvi)_\w+:|\bvtd_dmar_fault\b|\bguest (bug|error)\b/i } @_;
 }
 
 1;

@@ -19,7 +19,7 @@ qemu_dir=$(cd "$(dirname "$0")" && pwd)
 . "$qemu_dir/common.sh"
 
 pattern=$1
-suites=$2
+apt_suites=$2
 configs=$top_dir/selftests/config
 for word in $(printf '%s\n' "$3" | tr ',' ' '); do
 	case $word in
@@ -28,15 +28,6 @@ for word in $(printf '%s\n' "$3" | tr ',' ' '); do
 	*) configs="$configs $top_dir/selftests/config.$word" ;;
 	esac
 done
-
-apt()
-{
-	if [ "$suites" = - ]; then
-		"$@"
-	else
-		"$qemu_dir/suite_apt.sh" "$suites" "$@"
-	fi
-}
 
 # "PACKAGE VERSION" of the newest source package that matches
 newest_source()
@@ -54,29 +45,28 @@ newest_source()
 	[ -n "$best" ] && printf '%s\n' "$best"
 }
 
-# build_tree PACKAGE VERSION DIRECTORY
+# build_tree PACKAGE VERSION DIRECTORY: fails with 1 if the package cannot be had, with 2
+# if it cannot be built
 build_tree()
 {
 	tree=$3/tree
-	(cd "$3" && mkdir .download && cd .download &&
-	 say "downloading $1 $2" &&
-	 apt apt-get -q -o APT::Sandbox::User=root download "$1=$2" </dev/null &&
-	 dpkg-deb -x ./*.deb .) || return 1
+	mkdir "$3/package" && unpack_package "$1=$2" "$3/package" || return 1
 	say "unpacking $1"
 	mkdir "$tree" &&
-	tar -xJf "$3/.download/usr/src/$1.tar.xz" -C "$tree" \
-		--strip-components=1 || return 1
-	rm -r "$3/.download"
+	tar -xJf "$3/package/usr/src/$1.tar.xz" -C "$tree" \
+		--strip-components=1 || return 2
+	rm -r "$3/package"
 	say "building the kernel (ten minutes on two processors, with checks up to forty)"
-	# It shall not take time from tests that run meanwhile.
+	# It comes after the guests that run meanwhile, but not after the harness's tests:
+	# guests wait for it.
 	# shellcheck disable=SC2086 # a list of files
-	nice -n 19 "$qemu_dir/compile_kernel.sh" "$tree" "$3/root" $configs \
+	nice -n 3 "$qemu_dir/compile_kernel.sh" "$tree" "$3/root" $configs \
 		>"$3/build.log" 2>&1 || {
 		grep -v warning "$3/build.log" | tail -n 40 >&2
-		return 1
+		return 2
 	}
 	make -s -C "$tree" kernelrelease >"$3/release" &&
-	mv "$tree/bzImage" "$3/image"
+	mv "$tree/bzImage" "$3/image" || return 2
 }
 
 build_newest()
@@ -95,8 +85,4 @@ build_newest()
 "$qemu_dir/packages.sh" gcc make xz-utils bc bison flex libelf-dev libssl-dev \
 	kmod lz4 rsync
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES
-if [ "$suites" = - ]; then
-	apt_retry build_newest || die "cannot build a kernel from $pattern"
-else
-	build_newest || die "cannot build a kernel from $pattern"
-fi
+apt_retry build_newest || die "cannot build a kernel from $pattern"

@@ -5,8 +5,8 @@
 # if none is named, and ends with the verdict over everything.
 #
 # From the environment, both as make_initramfs.sh explains them: TESTS, ARGS.
-# Where one is set only the programs are run, without the style checks; and, unless
-# kernels are named, not on kernels that are for certain tests alone. And
+# If one is set, only the programs are run, without the style checks; and, unless
+# kernels are named, not on kernels that are only for certain tests. And
 # HMM_MIRROR_JOBS: how many kernels at a time.
 
 set -eu
@@ -15,10 +15,12 @@ qemu_dir=$(cd "$(dirname "$0")" && pwd)
 lock_tree "$0" "$@"
 
 build_dir=$top_dir/build
+# Seconds for one test of the harness; the slowest one takes five minutes on an idle machine
+harness_limit=${HMM_MIRROR_HARNESS_LIMIT:-2400}
 
-# A guest has two processors but most of the time work for one, and 5 GiB of memory. With
-# three on two processors hmm_benchmark did not end in the time that the kernel's own test
-# gives it.
+# A guest has two processors, but most of the time work for one, and 5 GiB of memory. With
+# three guests on two processors hmm_benchmark did not finish in the time that the kernel's
+# own test gives it.
 default_jobs()
 {
 	awk -v processors="$(nproc)" '/^MemAvailable:/ {
@@ -28,26 +30,23 @@ default_jobs()
 	}' /proc/meminfo
 }
 
-# check_harness TEST...: what needs no kernel: style, and the tests of all this itself.
-# They leave TAP in build/harness/tap/, and give way to the guests a little, but not so
-# much that everybody waits for them at the end.
+# check_harness TEST...: what needs no kernel: style, and the tests of these scripts.
+# They leave TAP in build/harness/tap/, and yield to the guests a little, but not so
+# much that everything waits for them at the end. One that hangs is killed: its TAP then
+# has no end, which is a failure.
 check_harness()
 {
 	use_ccache
-	pid=
-	trap '[ -z "$pid" ] || kill "$pid"; exit 1' TERM
 	for test; do
 		case $test in
-		*.t) nice -n 3 perl "$test" ;;
-		*) nice -n 3 "$test" ;;
-		esac >"$build_dir/harness/tap/$(basename "$test").tap" &
-		pid=$!
-		wait "$pid" || :
+		*.t) timeout -k 10 "$harness_limit" nice -n 3 perl "$test" ;;
+		*) timeout -k 10 "$harness_limit" nice -n 3 "$test" ;;
+		esac >"$build_dir/harness/tap/$(basename "$test").tap" || :
 	done
 }
 
-# What takes longest comes first, that nothing else is left to wait for at the end:
-# kernels that must be built, before others those with many checks.
+# What takes longest comes first, so that nothing is waited for at the end: kernels that
+# must be built, and of those first the ones with many checks.
 longest_first()
 {
 	for kernel; do
@@ -72,24 +71,44 @@ for kernel in $kernels; do
 done
 
 rm -rf "$build_dir/harness"
+# Results of an earlier run must not be taken for those of this one.
+for kernel in $kernels; do
+	rm -rf "$build_dir/$kernel/tap"
+done
 mkdir -p "$build_dir/harness/tap"
 harness=
 if [ -z "${TESTS:-}${ARGS:-}" ]; then
 	check_harness "$qemu_dir/../style.sh" "$qemu_dir"/t/*.t &
 	harness=$!
-	trap 'kill "$harness" 2>/dev/null || :' EXIT
-	trap 'exit 130' INT TERM HUP
 fi
+trap end_descendants EXIT
+trap 'exit 130' INT TERM HUP
 # shellcheck disable=SC2086 # a list of words
 longest_first $kernels | xargs -n 1 -P "${HMM_MIRROR_JOBS:-$(default_jobs)}" \
-	"$qemu_dir/check_kernel.sh"
-if [ -n "$harness" ]; then
-	wait "$harness"
-	trap - EXIT
-fi
+	"$qemu_dir/check_kernel.sh" &
+# The shell handles signals while it waits, not while a command runs.
+wait $! || say "not every kernel was tested to its end"
+[ -z "$harness" ] || wait "$harness" || say "not every test of the harness was run"
+trap - EXIT
+# At least one verdict for each kernel and for each test of the harness: that the machine
+# ran to its end, or why there was none.
 set --
+for kernel in $kernels; do
+	set -- "$@" --expect "$build_dir/$kernel/tap/guest.tap|$build_dir/$kernel/tap/build.tap"
+done
+if [ -n "$harness" ]; then
+	for kernel in $kernels; do
+		[ "$kernel" != "$(default_kernel)" ] || set -- "$@" \
+			--expect "$build_dir/$kernel/tap/shell.tap|$build_dir/$kernel/tap/build.tap"
+	done
+	for test in style.sh "$qemu_dir"/t/*.t; do
+		set -- "$@" --expect "$build_dir/harness/tap/$(basename "$test").tap"
+	done
+fi
 for kernel in ${harness:+harness} $kernels; do
-	set -- "$@" "$build_dir/$kernel"/tap/*.tap
+	for file in "$build_dir/$kernel"/tap/*.tap; do
+		[ ! -e "$file" ] || set -- "$@" "$file"
+	done
 done
 
 say "verdict (logs: build/<kernel>/log/, TAP: build/<kernel>/tap/)"

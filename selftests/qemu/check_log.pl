@@ -6,7 +6,8 @@
 # has the tests that are about the whole: did every program run to its end, did
 # the kernel complain, did the machine reach its end.
 #
-# For the table of the verdict OUT/log/kernel says which kernel it was, and each
+# For the table of the verdict OUT/log/kernel says which kernel it was, and which
+# packages of another version its modules were built with (OUT/log/packages); and each
 # line of OUT/log/times a program and its seconds in the guest; "guest" is all.
 
 use strict;
@@ -111,6 +112,7 @@ sub program_problems
 		 !($status == KSFT_FAIL && $failed)) {
 		push(@problems, "its exit status was $status");
 	}
+	push(@problems, map { /^\s*(Bail out!.*)/ ? "it said: $1" : () } @{$program->{output}});
 	push(@problems, 'it printed no plan') if !@plans;
 	push(@problems, 'it printed ' . @plans . ' plans') if @plans > 1;
 	if (@problems && @{$program->{output}}) {
@@ -163,8 +165,9 @@ sub taint_problems
 
 sub machine_problems
 {
-	my ($guest, $status, @console) = @_;
+	my ($guest, $status, $qemu_log, @console) = @_;
 	my $last = $guest->{last} // 'the boot';
+	my @complaints = Splats::complaints(@$qemu_log);
 	my @problems;
 
 	if (!defined($status) || $status eq '') {
@@ -180,6 +183,7 @@ sub machine_problems
 		splice(@console, 0, @console - 10) if @console > 10;
 		push(@problems, "the kernel's last lines:", map { "    $_" } @console);
 	}
+	push(@problems, 'QEMU has said:', map { "    $_" } @complaints) if @complaints;
 	return @problems;
 }
 
@@ -228,9 +232,11 @@ result("the kernel's log has no splat",
        @console ? splat_problems(@console) : 'there is no log');
 result('the kernel is not tainted by damage',
        taint_problems(map { $programs->{$_} // () } @names));
-result('the machine ran to its end', machine_problems($guest, $qemu_status, @console));
+result('the machine ran to its end', machine_problems($guest, $qemu_status, [read_lines("$out/log/qemu.log")], @console));
 
-write_file("$out/log/kernel", kernel_version(join("\n", @console)) . "\n");
+my ($packages) = read_lines("$out/log/packages");
+write_file("$out/log/kernel", kernel_version(join("\n", @console)) .
+	   ($packages ? ", built with " . join(', ', split(/,/, $packages)) : '') . "\n");
 write_file("$out/log/times",
 	   (map { $programs->{$_} && $programs->{$_}{end} ?
 			"$_ $programs->{$_}{end}{seconds}\n" : () } @names),

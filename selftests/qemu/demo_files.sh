@@ -26,14 +26,15 @@ rm -rf "$directory"
 mkdir -p "$directory/guest" "$directory/bin"
 for package in $packages; do
 	unpacked=$("$qemu_dir/fetch_package.sh" "$package")
-	tar -C "$unpacked" -c --exclude=./usr/share --exclude='*/gconv' . |
-		tar -C "$directory" -x
+	add_tree "$unpacked" "$directory" --exclude=./usr/share --exclude='*/gconv'
 done
 ln -s "../usr/bin/$(cd "$directory/usr/bin" && echo python3.*[0-9])" \
 	"$directory/bin/python3"
 
 cp "$qemu_dir"/guest/demo* "$directory/guest"
 # What a device needs to say of itself is all in the ioctl ABI.
-gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread \
-	-I"$top_dir/uapi" -o "$directory/guest/demo_memory" \
-	"$qemu_dir/guest/demo_memory.c"
+for program in demo_memory demo_device; do
+	gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -pthread \
+		-I"$top_dir/uapi" -iquote "$top_dir/selftests" \
+		-o "$directory/guest/$program" "$qemu_dir/guest/$program.c"
+done

@@ -11,7 +11,7 @@ qemu_dir=$(cd "$(dirname "$0")" && pwd)
 
 fetch_package()
 {
-	version=$(candidate_version "$1") || return 1
+	version=$(downloadable_version "$1") || return 1
 	cached "packages/$1_$(file_name "$version")" unpack_package "$1=$version"
 }
 

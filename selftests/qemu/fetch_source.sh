@@ -24,7 +24,7 @@ extract_files()
 
 fetch_source()
 {
-	version=$(candidate_version "$1") || return 1
+	version=$(downloadable_version "$1") || return 1
 	list_key=$(cksum <"$list" | cut -d ' ' -f 1)
 	cached "sources/$1_$(file_name "$version")_$list_key" extract_files "$1" "$version"
 }

@@ -3,13 +3,14 @@
 #
 # make_initramfs.sh OUT MODE [DIRECTORY...]: writes OUT/initramfs.cpio, the whole
 # file system of the guest, from what build.sh left in OUT, and the programs, which it
-# builds. MODE is what the guest does: check, demo, rdma, shell, or count and scale for
-# the two parts of the benchmark. The DIRECTORYs' contents are put on top.
+# builds. MODE is what the guest does: check, dma, bounce, demo, rdma, shell, or count, scale
+# and count_dma for the parts of the benchmark. The DIRECTORYs' contents are put on top.
 #
-# From the environment: what fetch_kernel.sh printed, and for "check"
+# From the environment: what fetch_kernel.sh printed, and for "check", "dma" and "bounce"
 #	TESTS	which programs, as full names, or globs that match part of a name;
 #		with a "!" before it, which not
 #	ARGS	options for each of them
+#	DMAS	how many DMAs the races of edu_mirror.c take, if not a few
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -107,21 +108,28 @@ for file in $(module_files $modules); do
 	add_module "$file" kernel
 done
 add_module "$out/src/hmm_mirror.ko" project
-for file in "$out"/src/takeover/*.ko "$out"/src/selftests/*/*.ko; do
-	case $mode:$file in
-	count:*/hmm_bench.ko | scale:*/hmm_bench.ko)
-		add_module "$file" project ;;
-	count:* | scale:* | *:*/hmm_bench.ko) ;;
-	# Tests load these.
-	*:*/missing_symbol.ko | *:*/hmm_takeover.ko) cp "$file" "$root/modules/" ;;
-	*:*.ko) [ ! -e "$file" ] || add_module "$file" project ;;
-	esac
+# Of the modules that there are: those of a Kbuild that is gone lie about as well.
+for directory in $(cd "$top_dir" && find samples takeover selftests -name Kbuild -printf '%h\n' | sort); do
+	for file in "$out/src/$directory"/*.ko; do
+		case $mode:$file in
+		count:*/hmm_bench.ko | scale:*/hmm_bench.ko | count_dma:*/hmm_bench_dma.ko)
+			add_module "$file" project ;;
+		count:* | scale:* | count_dma:* | *:*/hmm_bench.ko | *:*/hmm_bench_dma.ko) ;;
+		dma:*/edu_mirror.ko | bounce:*/edu_mirror.ko | bounce:*/hmm_mirror_dma_test.ko)
+			add_module "$file" project ;;
+		dma:* | bounce:*) ;;
+		# Tests load these.
+		*:*/missing_symbol.ko | *:*/hmm_takeover.ko) cp "$file" "$root/modules/" ;;
+		*:*.ko) [ ! -e "$file" ] || add_module "$file" project ;;
+		esac
+	done
 done
 
 : >"$root/guest/tests"
 case $mode in
 demo | rdma) ;;
 count | scale) cp "$programs_dir/tests/bench" "$root/bin/bench" ;;
+count_dma) cp "$programs_dir/tests/bench_dma" "$root/bin/bench_dma" ;;
 *)
 	for name in $(make -s -C "$top_dir/selftests" list); do
 		# Some run others.
@@ -141,11 +149,13 @@ find "$kernel_root/lib/modules/$kernel_release" -name test_hmm.ko \
 {
 	printf "mode='%s'\n" "$mode"
 	printf "args='%s'\n" "${ARGS:-}"
+	printf "dmas='%s'\n" "${DMAS:-}"
+	printf "screen='%s'\n" "$(stty size 2>/dev/null | grep -v '^0' || :)"
 	cat "$top_dir/selftests/settings"
 } >"$root/guest/config"
 
 for directory; do
-	cp -a "$directory/." "$root"
+	add_tree "$directory" "$root"
 done
 
 (cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0) \

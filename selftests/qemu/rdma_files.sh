@@ -25,8 +25,8 @@ rm -rf "$directory"
 mkdir -p "$directory/guest" "$directory/bin"
 for package in $packages; do
 	unpacked=$("$qemu_dir/fetch_package.sh" "$package")
-	tar -C "$unpacked" -c --exclude=./usr/share --exclude='*/gconv' \
-		--exclude='*.a' . | tar -C "$directory" -x
+	add_tree "$unpacked" "$directory" --exclude=./usr/share --exclude='*/gconv' \
+		--exclude='*.a'
 done
 # The guest's PATH is /bin.
 for program in ibv_rc_pingpong ib_write_bw ib_read_bw rdma; do

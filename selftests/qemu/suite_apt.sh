@@ -1,35 +1,31 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# suite_apt.sh SUITE[,SUITE...] COMMAND...: runs an apt command (apt-cache,
+# suite_apt.sh [--update] SUITE[,SUITE...] COMMAND...: runs an apt command (apt-cache,
 # apt-get) as if the machine's Debian mirror had these suites and no others. The
 # machine's own package lists are not touched, and nothing can be installed. The
-# mirror may be behind: what it has is signed, whenever that was.
+# mirror may be behind: what it has is signed, whenever that was. The first suite goes
+# before the others. With --update the
+# package lists are read now, otherwise once a day.
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
 . "$qemu_dir/common.sh"
-
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-
-# The mirror of the Debian archive proper that the machine itself uses.
-debian_mirror()
-{
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(LABEL) $(REPO_URI)' \
-		'Created-By: Packages' |
-		awk '$1 == "Debian" { print $2; exit }' | grep .
-}
 
 write_sources()
 {
 	mirror=$(debian_mirror) || return 1
 	for suite in $(printf '%s\n' "$suites" | tr , ' '); do
 		printf 'deb [signed-by=%s check-valid-until=no] %s %s main\n' \
-			"$keyring" "$mirror" "$suite"
+			"$debian_keyring" "$mirror" "$suite"
 	done >"$apt_dir/sources.list"
 }
 
+update=
+if [ "$1" = --update ]; then
+	update=1
+	shift
+fi
 suites=$1
 shift
 apt_dir=$cache_dir/apt/$suites
@@ -38,12 +34,14 @@ options="-o Dir::Etc::sourcelist=$apt_dir/sources.list
 	-o Dir::Etc::sourceparts=-
 	-o Dir::State::lists=$apt_dir/lists
 	-o Dir::Cache=$apt_dir
+	-o APT::Default-Release=${suites%%,*}
 	-o APT::Sandbox::User=root"
 
 # The lists are a day's: these suites move, and have no old versions.
-update_lists()
+read_lists()
 {
-	[ -z "$(find "$apt_dir/updated" -mtime -1 2>/dev/null)" ] || return 0
+	[ -n "$update" ] || [ -z "$(find "$apt_dir/updated" -mtime -1 2>/dev/null)" ] ||
+		return 0
 	"$qemu_dir/packages.sh" debian-archive-keyring || return 1
 	apt_retry write_sources || die "no Debian mirror in the apt sources"
 	say "reading the package lists of $suites"
@@ -56,7 +54,7 @@ update_lists()
 }
 
 # Not two at a time.
-(flock 9 && update_lists) 9>"$apt_dir/.lock" || exit 1
+(flock 9 && read_lists) 9>"$apt_dir/.lock" || exit 1
 
 command=$1
 shift

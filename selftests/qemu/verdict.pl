@@ -1,13 +1,14 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: GPL-2.0
 #
-# verdict.pl FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files.
+# verdict.pl [--expect FILE[|FILE...]]... FILE...: lets TAP::Harness (what "prove" is made of) judge TAP files.
 # Prints what was skipped and what failed, a table of programs and kernels, one of what
 # needs no kernel, what failed once more and in short, and as the last line "N passed,
 # N failed, N skipped". Exits with 0 only if nothing failed.
 #
-# Stricter than prove: a skip without a reason fails, and so do TODO and XFAIL,
-# for a test that may fail tests nothing.
+# Stricter than prove: a skip without a reason fails, and so do TODO and XFAIL, since
+# a test that may fail tests nothing. One of the files that --expect names must exist.
+# A program that bails out ends only itself, not the others.
 
 use strict;
 use warnings;
@@ -39,7 +40,9 @@ sub objection
 }
 
 # Of each file, for several are read at a time: numbers, and lines to be printed
-my (%passed, %failed, %skipped, %failures, %skips);
+my (%passed, %failed, %skipped, %failures, %skips, %bailed_out);
+# What --expect names, each a list of files
+my @expected;
 
 sub watch
 {
@@ -49,6 +52,8 @@ sub watch
 	$passed{$name} = $failed{$name} = $skipped{$name} = 0;
 	$parser->callback(comment => sub {
 		my ($comment) = @_;
+
+		$bailed_out{$name} = $1 if $comment->as_string =~ /^# Bail out!(.*)/;
 		push(@comments, $comment->as_string)
 			if $comment->as_string !~ /^#\s+(RUN|OK)\s/;
 	});
@@ -92,6 +97,7 @@ sub finish
 	} elsif (!$ran) {
 		push(@problems, 'it ran no test');
 	}
+	push(@problems, "it bailed out$bailed_out{$name}") if defined($bailed_out{$name});
 	push(@problems, 'exit status ' . $parser->exit) if $parser->exit;
 	push(@problems, $parser->parse_errors);
 	# Tests that were planned and never ran have failed.
@@ -134,7 +140,7 @@ sub print_matrix
 {
 	my (@kernels, @programs, %seen, %seconds);
 
-	for my $path (@ARGV) {
+	for my $path (@ARGV, map { $_->[0] } @expected) {
 		my ($dir, $kernel, $program) =
 			$path =~ m{((?:.*/)?([^/]+))/tap/([^/]+)\.tap$};
 		next if !$program || $kernel eq 'harness';
@@ -188,22 +194,45 @@ sub print_others
 	       $skipped{$_} || '-') for @names;
 }
 
-# Where to look, for who sees the last lines alone: the first failure of each file.
+# Where to look, for those who see only the last lines: the first failure of each file, and
+# of a machine each with how its explanation begins. Programs that a stopped machine has
+# not come to are a number.
 sub print_failed
 {
-	my @names = grep { $failed{$_} } @_;
+	my (@lines, %not_run);
 
+	for my $name (grep { $failed{$_} } @_) {
+		my @failures = @{$failures{$name}};
+
+		if ($name =~ m{/guest$}) {
+			my $quoted = 0;
+
+			for my $line (@failures) {
+				$quoted = $line =~ /^ / ? $quoted + 1 : 0;
+				push(@lines, $line) if $quoted <= 3;
+			}
+		} elsif ($name =~ m{(.*)/} && $failures[0] eq "$name: it ran no test" &&
+			 $failed{"$1/guest"}) {
+			$not_run{$1}++;
+		} else {
+			push(@lines, $failures[0]);
+		}
+	}
+	push(@lines, map { "$_: $not_run{$_} programs ran no test" } sort(keys(%not_run)));
 	print_section('Did not pass', map {
-		my $first = $failures{$_}[0];
-
-		length($first) > 100 ? substr($first, 0, 97) . '...' : $first;
-	} @names);
+		length() > 100 ? substr($_, 0, 97) . '...' : $_;
+	} @lines);
 }
 
-die("usage: verdict.pl FILE...\n") if !@ARGV;
+while (@ARGV > 1 && $ARGV[0] eq '--expect') {
+	shift();
+	push(@expected, [ split(/\|/, shift()) ]);
+}
+die("usage: verdict.pl [--expect FILE[|FILE...]]... FILE...\n") if !@ARGV && !@expected;
 
 my $harness = TAP::Harness->new({
-	exec => ['cat'],
+	# TAP::Harness would stop at another's "Bail out!".
+	exec => ['sed', 's/^[[:space:]]*Bail out!/# Bail out!/'],
 	verbosity => -3,
 	jobs => 4,
 	merge => 0,
@@ -215,8 +244,17 @@ $harness->callback(made_parser => sub {
 	watch($job->[1], $parser);
 });
 my @names = map { display_name($_) } @ARGV;
-$harness->runtests(map { [$ARGV[$_], $names[$_]] } 0 .. $#ARGV);
+$harness->runtests(map { [$ARGV[$_], $names[$_]] } 0 .. $#ARGV) if @ARGV;
 finish($_, $parsers{$_}) for @names;
+for my $files (@expected) {
+	my $name = display_name($files->[0]);
+
+	next if grep { my $file = $_; grep { $_ eq $file } @ARGV } @$files;
+	push(@names, $name);
+	$passed{$name} = $skipped{$name} = 0;
+	$failed{$name} = 1;
+	push(@{$failures{$name}}, "$name: there is no verdict");
+}
 
 print_section('Skipped', map { @{$skips{$_} // []} } @names);
 print_section('Failed', map { @{$failures{$_} // []} } @names);

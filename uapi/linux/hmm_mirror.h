@@ -4,14 +4,14 @@
  *
  * Every argument struct begins with its own size. The kernel accepts a longer
  * struct whose extra bytes are zero and a shorter one down to the first
- * published size, so that programs and modules of different age work together.
- * Unknown flags and reserved fields that are not zero are refused with EINVAL, a
- * struct longer than a page or with more than the kernel knows with E2BIG.
+ * published size, so that programs and modules of different ages work together.
+ * Unknown flags and reserved fields that are not zero are refused with EINVAL; a
+ * struct that is longer than a page, or has more than the kernel knows, with E2BIG.
  *
  * An open file is bound to the address space of the process that opened it: a
  * call from any other address space (the file was passed on, or inherited over
- * fork() or execve()) fails with EPERM. Only the process that opened the file
- * can therefore read what it reports, whatever process it is attached to.
+ * fork() or execve()) fails with EPERM. So only the process that opened the file
+ * can read what it reports, whichever process it is attached to.
  */
 #ifndef _UAPI_LINUX_HMM_MIRROR_H
 #define _UAPI_LINUX_HMM_MIRROR_H
@@ -50,7 +50,7 @@
 #define HMM_MIRROR_FEATURE_GUARD_MARKER		0x800ULL
 /* This CPU and kernel have shadow stacks of user space. */
 #define HMM_MIRROR_FEATURE_SHADOW_STACK		0x1000ULL
-/* memfd_secret(), unless it is switched off on the kernel's command line */
+/* memfd_secret(), unless the kernel's command line disables it */
 #define HMM_MIRROR_FEATURE_SECRETMEM		0x2000ULL
 /* Huge pages of device-private memory, mapped as such */
 #define HMM_MIRROR_FEATURE_DEVICE_PRIVATE_HUGE	0x4000ULL
@@ -68,6 +68,11 @@
  * @max_watches: out: watches one open file may have
  * @max_events:	out: invalidation events one open file queues
  * @reserved:	zero
+ * @max_watches_per_user: out: watches that all files opened by one user may have,
+ *		including those that have ended but that the kernel keeps until a
+ *		running invalidation ends
+ * @max_events_per_user: out: invalidation events that all these files queue; each
+ *		file that has, or has had, watches counts as @max_events
  */
 struct hmm_mirror_info {
 	__u32 size;
@@ -80,6 +85,8 @@ struct hmm_mirror_info {
 	__u32 max_watches;
 	__u32 max_events;
 	__u32 reserved;
+	__u32 max_watches_per_user;
+	__u32 max_events_per_user;
 };
 
 /**
@@ -89,11 +96,11 @@ struct hmm_mirror_info {
  * @flags:	zero
  * @reserved:	zero
  *
- * Needs CAP_SYS_PTRACE in the initial user namespace (EPERM). That is all that is
- * asked: neither Yama nor another security module has a say, and a process that
- * drops the capability later keeps what it has attached to. EBUSY while the
- * file has watches, ESRCH where there is no such process, EINVAL where it has
- * no address space (a kernel thread, a zombie).
+ * Needs CAP_SYS_PTRACE in the initial user namespace (EPERM). Nothing else is
+ * checked: neither Yama nor another security module has a say, and a process that
+ * drops the capability later stays attached. EBUSY while the file has watches,
+ * ESRCH if there is no such process, EINVAL if it has no address space (a kernel
+ * thread or a zombie; it has one if only its main thread has exited).
  */
 struct hmm_mirror_attach {
 	__u32 size;
@@ -107,7 +114,7 @@ struct hmm_mirror_attach {
 #define HMM_MIRROR_EXTENT_WRITE		0x2	/* mapped writable */
 #define HMM_MIRROR_EXTENT_ERROR		0x4	/* can never be mirrored */
 
-/* hmm_mirror_extent_info.kind: what the page table holds there, and why. */
+/* hmm_mirror_extent_info.kind: what the page table holds there */
 enum hmm_mirror_kind {
 	HMM_MIRROR_KIND_NONE		 = 0,	/* nothing there yet */
 	HMM_MIRROR_KIND_PRESENT		 = 1,	/* a page of memory */
@@ -134,9 +141,8 @@ enum hmm_mirror_kind {
  * @addr:	first virtual address
  * @npages:	number of base pages
  * @pfn:	page frame number of the first page if HMM_MIRROR_EXTENT_VALID
- *		is set, the following ones are contiguous; 0 unless the file's
- *		opener had CAP_SYS_ADMIN, and the pages need not be contiguous
- *		then
+ *		is set, the others follow it; 0 unless the file's opener had
+ *		CAP_SYS_ADMIN, and then the pages need not be contiguous
  * @flags:	HMM_MIRROR_EXTENT_*
  * @kind:	enum hmm_mirror_kind
  * @order:	order, in base pages, at which the page table maps them
@@ -144,8 +150,8 @@ enum hmm_mirror_kind {
  * @reserved:	zero
  * @reserved_2:	zero
  *
- * Where the PFNs are hidden so is physical contiguity: extents then end only
- * where one of the other fields changes.
+ * If PFNs are hidden, so is physical contiguity: extents then end only where one
+ * of the other fields changes.
  */
 struct hmm_mirror_extent_info {
 	__u64 addr;
@@ -173,7 +179,7 @@ struct hmm_mirror_extent_info {
  * @nr_extents:	in: elements of @extents; may be 0 (and @extents NULL) with
  *		HMM_MIRROR_RANGE_FAULT, to fault without a report;
  *		out: elements filled
- * @timeout_ms:	in: give up with ETIMEDOUT after so many milliseconds;
+ * @timeout_ms:	in: give up with ETIMEDOUT after this many milliseconds;
  *		0 for no limit
  * @next:	out: continue here. Equals @end when the range is complete,
  *		less when @extents was full or the call failed
@@ -181,14 +187,29 @@ struct hmm_mirror_extent_info {
  *		EHWPOISON, ENOMEM
  * @nr_faults:	out: page faults taken
  * @nr_walks:	out: page-table walks
- * @nr_restarts: out: how often an invalidation made it start anew
+ * @nr_restarts: out: how often an invalidation made it start over
  * @nr_slots:	out: base pages (or whole holes and huge mappings) looked at
  * @nanoseconds: out: time spent
  * @reserved:	zero
  *
- * The output fields are written on failure too, except with ESRCH and where the
- * struct itself is refused. Extents that were filled before a failure are valid,
- * cover [@start, @next) and are counted in @nr_extents.
+ * The output fields are written on failure too, except with ESRCH before anything has
+ * been done and if the struct itself is refused. Extents that were filled before a
+ * failure are valid, cover [@start, @next) and are counted in @nr_extents.
+ *
+ * @timeout_ms and SIGKILL end the call whatever the process does or is stuck in: an
+ * invalidation that a driver's callback holds up, a page fault or a system call that
+ * holds mmap_lock. Others can still look at the process (/proc/PID/maps).
+ *
+ * Except in a page fault that this call itself takes, with HMM_MIRROR_RANGE_FAULT: there
+ * both end the wait for a userfaultfd handler. Only SIGKILL ends a wait for storage, and
+ * only where the file system allows it (a frozen one does not). Nothing ends the wait for
+ * a page that is being migrated, or for a driver that the fault calls: it invalidates what
+ * it unshares after fork(), and fetches pages from device memory.
+ *
+ * For the first subscription to a process's memory the kernel takes the locks of all
+ * mapped files and of all anonymous memory. It waits until nobody holds one, as long as
+ * @timeout_ms and SIGKILL allow; nothing ends the wait for one that is taken between this
+ * look at it and the moment when the kernel takes it.
  *
  * Errors: EINVAL (range misaligned, empty or beyond the address space, unknown
  * flag, reserved field), EFAULT (a requested address cannot be mirrored, see
@@ -196,7 +217,7 @@ struct hmm_mirror_extent_info {
  * @fault_addr is 0), EPERM (write requested, mapping read-only; or the file
  * belongs to another process), EHWPOISON, ENOMEM, EINTR (a fatal signal; while
  * the first range of the mirrored process is subscribed to, any signal),
- * ETIMEDOUT, ESRCH (the process has exited).
+ * ETIMEDOUT, ESRCH (the process has exited, or did while the call was served).
  */
 struct hmm_mirror_range_args {
 	__u32 size;
@@ -225,8 +246,12 @@ struct hmm_mirror_range_args {
  * @watch_id:	out: names the watch, never 0, unique in this open file
  * @reserved:	in: zero
  *
- * Errors: EINVAL, EFAULT (bad pointer), ENOSPC (max_watches), ENOMEM, ESRCH,
- * EINTR (as above), EPERM, EBUSY (another thread has attached the file elsewhere meanwhile).
+ * Errors: EINVAL, EFAULT (bad pointer), ENOSPC (max_watches), EDQUOT
+ * (max_watches_per_user or max_events_per_user), ENOMEM, ESRCH, EINTR (as above), EPERM,
+ * EBUSY (another thread has attached the file to another process in the meantime).
+ *
+ * Waits for nothing, except that the first subscription to a process's memory waits as
+ * for HMM_MIRROR_RANGE; then SIGKILL ends it.
  */
 struct hmm_mirror_watch_args {
 	__u32 size;
@@ -244,7 +269,11 @@ struct hmm_mirror_watch_args {
  * @flags:	zero
  * @reserved:	zero
  *
- * Events that are already queued stay queued. ENOENT: no such watch.
+ * Events that are already queued stay queued; no more events of the watch are queued.
+ * ENOENT: no such watch.
+ *
+ * Waits for nothing. While an invalidation of the process runs, the watch's memory is
+ * kept, and counts towards max_watches_per_user. The same holds when the file is closed.
  */
 struct hmm_mirror_unwatch_args {
 	__u32 size;
@@ -253,17 +282,17 @@ struct hmm_mirror_unwatch_args {
 	__u32 reserved;
 };
 
-/* hmm_mirror_event.kind: what happened to the range, as the kernel says it */
+/* hmm_mirror_event.kind: what happened to the range, in the kernel's terms */
 enum hmm_mirror_event_kind {
-	HMM_MIRROR_EVENT_UNMAP		 = 0,	/* munmap(), mremap() */
-	HMM_MIRROR_EVENT_CLEAR		 = 1,	/* reclaim, COW, madvise(), truncate ... */
-	HMM_MIRROR_EVENT_PROTECTION_VMA	 = 2,	/* mprotect(), NUMA hints */
-	HMM_MIRROR_EVENT_PROTECTION_PAGE = 3,	/* write-back, KSM, fork() */
+	HMM_MIRROR_EVENT_UNMAP		 = 0,	/* munmap(), mremap(); OOM reaper up to 7.2 */
+	HMM_MIRROR_EVENT_CLEAR		 = 1,	/* reclaim, COW, madvise(), KSM, OOM reaper ... */
+	HMM_MIRROR_EVENT_PROTECTION_VMA	 = 2,	/* mprotect(), NUMA hints, uffd-wp ... */
+	HMM_MIRROR_EVENT_PROTECTION_PAGE = 3,	/* write-back, fork() */
 	HMM_MIRROR_EVENT_SOFT_DIRTY	 = 4,	/* soft-dirty tracking */
 	HMM_MIRROR_EVENT_RELEASE	 = 5,	/* the address space is going away */
 	HMM_MIRROR_EVENT_MIGRATE	 = 6,	/* migrate_vma, to or from a device */
 	HMM_MIRROR_EVENT_EXCLUSIVE	 = 7,	/* exclusive access for a device */
-	HMM_MIRROR_EVENT_OTHER		 = 8,	/* a kind this ABI has no name for */
+	HMM_MIRROR_EVENT_OTHER		 = 8,	/* a kind that this ABI has no name for */
 	HMM_MIRROR_EVENT_LOST		 = 255,	/* the queue was full */
 };
 
@@ -275,14 +304,14 @@ enum hmm_mirror_event_kind {
  * @end:	first address past it
  * @sequence:	the watch's invalidation sequence number: an extent collected
  *		before the event is stale after it. It grows, but events of
- *		invalidations that overlap in time have the same
+ *		invalidations that overlap in time share a number
  * @lost:	HMM_MIRROR_EVENT_LOST: events dropped at this point of the
  *		stream; otherwise 0
  *
- * read() blocks until there is an event (EAGAIN with O_NONBLOCK); a buffer
- * smaller than one event is EINVAL. poll() reports POLLIN. There is no end of
- * file: no more events come after HMM_MIRROR_EVENT_RELEASE, but a file can be
- * attached and given watches at any time.
+ * read() blocks until there is an event (EAGAIN with O_NONBLOCK, also while another
+ * thread is in read() of the same file); a buffer smaller than one event is EINVAL.
+ * poll() reports POLLIN. There is no end of file: no more events come after
+ * HMM_MIRROR_EVENT_RELEASE, but a file can be attached and given watches at any time.
  */
 struct hmm_mirror_event {
 	__u32 watch_id;
@@ -301,12 +330,18 @@ struct hmm_mirror_event {
  * @range_errors: of those, how many failed
  * @faults:	page faults taken
  * @walks:	page-table walks
- * @restarts:	requests begun anew because of an invalidation
+ * @restarts:	requests started over because of an invalidation
  * @invalidations: invalidations of subscribed ranges
  * @events:	events queued to readers
  * @events_lost: events dropped because a queue was full
  * @open_files:	open files of the device, now
  * @subscriptions: subscribed ranges, now
+ * @dma_maps:	runs of pages that drivers have had mapped for DMA
+ * @dma_unmaps:	of those, how many have been unmapped
+ * @dma_bytes:	memory in @dma_maps
+ *
+ * They cover all users and are public, like /proc/vmstat: whoever can open the device
+ * sees how much is done with it, but not by whom, nor to which process.
  */
 struct hmm_mirror_stats {
 	__u32 size;
@@ -321,6 +356,9 @@ struct hmm_mirror_stats {
 	__u64 events_lost;
 	__u64 open_files;
 	__u64 subscriptions;
+	__u64 dma_maps;
+	__u64 dma_unmaps;
+	__u64 dma_bytes;
 };
 
 #endif /* _UAPI_LINUX_HMM_MIRROR_H */

@@ -42,7 +42,20 @@ awk -v verdicts=$verdicts '
 	{ print }' /tmp/memory
 echo
 
-echo "3. Python goes on working; \"hmmctl watch $python\" says what each step would cost a device:"
+section=3
+if grep -q ' migrate_vma_setup$' /proc/kallsyms; then
+	section=4
+	echo "3. A device with memory of its own (dmirror): what becomes of a program's pages, and what the map"
+	echo "   says of them after each step:"
+	/guest/demo_device >/tmp/device || failed=1
+	awk -v verdicts=$verdicts '
+		/^(verified|FAILED)/ { verdict = 1 }
+		verdict { print >>verdicts; next }
+		{ print }' /tmp/device
+	echo
+fi
+
+echo "$section. Python goes on working; \"hmmctl watch $python\" says what each step would cost a device:"
 hmmctl watch "$python" --json >/tmp/events &
 events=$!
 hmmctl watch "$python" | awk '

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The demonstration's own memory, of each kind a driver meets. Through
- * /dev/hmm_mirror it is looked at, faulted in for writing as a device would ask
- * for it, and looked at again. What comes back is compared with
- * /proc/self/pagemap page for page, and the memory's content with what it was.
+ * The demonstration's own memory, of each kind that a driver meets. Through
+ * /dev/hmm_mirror it is looked at, faulted in for writing as a device would ask for it,
+ * and looked at again. The answers are compared with /proc/self/pagemap, page by page,
+ * and the memory's content with what it was.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,13 +41,13 @@
 
 struct memory {
 	const char *name;
-	/* Maps SIZE bytes and brings them into the state the name tells. */
+	/* Maps SIZE bytes and brings them into the state that the name says. */
 	char *(*make)(void);
 	/* What the first byte of page i must be when the fault is done. */
 	char (*content)(unsigned long page);
 	/*
-	 * Faults this must take, neither more nor less; 0 if it may vary. What
-	 * a userfaultfd handler provides takes none.
+	 * Faults that this must take, no more and no less; 0 if it may vary. Pages that a
+	 * userfaultfd handler provides take none.
 	 */
 	unsigned long nr_faults;
 };
@@ -115,7 +115,7 @@ static char *map_small(void)
 
 static char *make_transparent_huge(void)
 {
-	/* Twice as much has all of it at an address that is a multiple of 2M. */
+	/* Twice as much contains all of it at an address that is a multiple of 2M. */
 	char *memory = mmap(NULL, 2 * SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			    -1, 0);
 
@@ -169,7 +169,7 @@ static char *make_swapped(void)
 	return memory;
 }
 
-/* After SIGUSR1 the child's exit status says if it still has what it had. */
+/* After SIGUSR1 the child's exit status says whether it still has what it had. */
 static char *make_copy_on_write(void)
 {
 	char *memory = map_small();
@@ -257,7 +257,7 @@ static const struct memory memories[] = {
 	{ "userfaultfd",         make_userfaultfd,      pattern, 0 },
 };
 
-/* The ioctl, and nothing else, is what a driver's fault would be. */
+/* Only the ioctl stands for a driver's fault. */
 static void mirror(struct report *report, char *memory, unsigned int flags)
 {
 	report->range = (struct hmm_mirror_range_args) {

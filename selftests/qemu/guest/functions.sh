@@ -32,7 +32,7 @@ is_active()
 
 # processors ONLINE: takes all but one away, or brings them back. A kernel that is
 # patched while it runs is more than QEMU's emulator can do with two, see
-# selftests/takeover.c.
+# selftests/takeover/takeover.c.
 processors()
 {
 	echo "$1" >/sys/devices/system/cpu/cpu1/online

@@ -47,7 +47,7 @@ static void write_number(const char *path, unsigned long long number)
 		error(1, errno, "cannot write %llu to %s", number, path);
 }
 
-/* The memory of one huge page, with something in it. It is never freed. */
+/* Memory of one huge page, with something in it. It is never freed. */
 static void use_huge_memory(void)
 {
 	size_t size = read_number(THP "hpage_pmd_size");
@@ -58,11 +58,11 @@ static void use_huge_memory(void)
 		error(1, errno, "no memory");
 	if (madvise(memory, 2 * size, MADV_HUGEPAGE))
 		error(1, errno, "MADV_HUGEPAGE");
-	/* Linux 6.1 tells khugepaged of it at its first page. */
+	/* Linux 6.1 tells khugepaged about it at its first page. */
 	*(volatile char *)(((uintptr_t)memory + size - 1) / size * size) = 1;
 }
 
-/* The state of the kernel's thread of this name, as in proc(5); 0 if there is none. */
+/* The state of the kernel thread of this name, as in proc(5); 0 if there is none. */
 static char state_of(const char *name)
 {
 	DIR *directory = opendir("/proc");

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * LD_PRELOADed into RDMA programs that nobody here wrote: what the program takes to
- * be its buffer becomes shared memory, and while it works, its pages are written to
- * swap and parts of it are unmapped and mapped again, with the same content.
+ * LD_PRELOADed into unmodified RDMA programs: what the program takes to be its buffer
+ * becomes shared memory, and while it works, its pages are written to swap and parts of
+ * it are unmapped and mapped again, with the same content.
  *
- * CHURN=0 leaves the memory alone. When the program is done with it, what was done to
- * it is printed to stderr, and hashes of its halves: perftest's own data are in the
+ * CHURN=0 leaves the memory alone. When the program is done with it, this prints to
+ * stderr what was done to it, and hashes of its halves: perftest's own data is in the
  * first one, and the second one is for others to read and write.
  */
 #include <dlfcn.h>

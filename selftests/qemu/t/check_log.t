@@ -129,6 +129,17 @@ like(problems('log/qemu.status' => "1\n"),
 like(problems('log/qemu.status' => undef),
      qr/not ok - the machine ran/, 'QEMU was not run');
 
+for my $said ('EDU: clamping DMA 0x1000000000 to 0x40000!', 'EDU: DMA range 0x1-0x2 out of bounds (0x3-0x4)!',
+	      'qemu-system-x86_64: vtd_iommu_translate: detected translation failure (dev=00:04:00, iova=0x1000)',
+	      '31337@1795920356.123456:vtd_dmar_fault sid 0x20 fault 6 addr 0xfffff000 write 0') {
+	like(problems('log/qemu.log' => "$said\n"), qr/QEMU has said:.*not ok - the machine ran/s,
+	     "QEMU's own log: $said");
+}
+is(problems('log/qemu.log' => "qemu-system-x86_64: warning: TCG doesn't support requested feature\n"), '',
+   'QEMU warns of itself');
+like(problems(programs('1..0', "1..1\nok 1\nBail out! no device\n$end")),
+     qr/it said: Bail out! no device\n.*not ok - two ran/s, 'a program that bails out');
+
 # What the table of the verdict is made from
 my %left = left_files('log/console.log' => <<~'END');
 	[    0.000000] Linux version 6.1.0-1-test (a@b) (gcc-12 (Debian 12.2.0-14) 12.2.0, GNU ld) #1 SMP PREEMPT_DYNAMIC Debian 6.1.4-1 (2026-01-02)
@@ -136,6 +147,8 @@ my %left = left_files('log/console.log' => <<~'END');
 	[   44.5] hmm_mirror guest: begin two
 	END
 is($left{kernel}, "6.1.0-1-test (Debian 6.1.4-1)\n", 'the kernel\'s version');
+like({ left_files('log/packages' => "linux-kbuild-6.1 6.1.9-3,linux-x 2\n") }->{kernel},
+     qr/, built with linux-kbuild-6.1 6.1.9-3, linux-x 2$/, 'packages of another version');
 is($left{times}, "one 2\ntwo 0\nguest 44\n", 'how long it took');
 %left = left_files('log/console.log' => "[    0.000000] Linux version 7.3.4-test (a\@b) (gcc) #1 SMP x\n");
 is($left{kernel}, "7.3.4-test\n", 'the version of a kernel from source');

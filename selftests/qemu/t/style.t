@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: GPL-2.0
 #
-# style.sh must find fault with a tree that has a fault of each kind.
+# style.sh must report every fault of a tree that has one of each kind.
 
 use strict;
 use warnings;

@@ -57,6 +57,27 @@ is(verdict("1..2\nok 1\nnot ok 2 # TODO later\n"),
 is(verdict("1..2\nok 1\nok 2 x # XFAIL known\n"),
    '1 passed, 1 failed, 0 skipped, exit 1', 'XFAIL');
 
+is(verdict("1..1\nok 1\n", "1..1\nBail out! no device\n", "1..2\nok 1\nnot ok 2\n"),
+   '2 passed, 2 failed, 0 skipped, exit 1', 'one that bails out does not hide another');
+is(verdict("1..1\nok 1\nBail out!\n"), '1 passed, 1 failed, 0 skipped, exit 1', 'bailed out at its end');
+
+# verdict.pl --expect ...: the last line
+sub expecting
+{
+	my (@arguments) = @_;
+	my @lines = `'$^X' '$program' @arguments 2>&1`;
+
+	return $lines[-1] =~ s/\n//r . ', exit ' . ($? >> 8);
+}
+
+is(verdict("1..1\nok 1\n"), '1 passed, 0 failed, 0 skipped, exit 0', 'one file');
+is(expecting("--expect '$dir/1.tap|$dir/0.tap' $dir/0.tap"), '1 passed, 0 failed, 0 skipped, exit 0',
+   'one of two files is there');
+is(expecting("--expect $dir/k/tap/guest.tap $dir/0.tap"), '1 passed, 1 failed, 0 skipped, exit 1',
+   'a kernel without a verdict');
+is(expecting("--expect $dir/k/tap/guest.tap"), '0 passed, 1 failed, 0 skipped, exit 1',
+   'no file at all');
+
 # The table: kernels side by side, with what check_log.pl has left about them
 my $build = "$dir/tree/build";
 
@@ -87,5 +108,28 @@ like($table, qr{^guest +1/-/- +31s +$}m, 'the guest');
 like($table, qr{^harness/style +1 +- +-$}m, 'what is no kernel\'s');
 like($table, qr/\nDid not pass:\n  new\/two: 2 ?\n\n5 passed, 1 failed, 1 skipped\n$/,
      'what failed, and the sum over all');
+
+# What the last lines say of a machine that has stopped
+my $long = 'x' x 200;
+kernel_files('stopped', 'tap/one.tap' => "1..3\nok 1\n", 'tap/two.tap' => '', 'tap/three.tap' => '',
+	     'tap/guest.tap' => "1..4\nok 1 - set up\n# it stopped\nnot ok 2 - one ran to its end\n" .
+				"# during one:\n#     Oops: int3\n#     CPU: 0\n#     RIP: 0\nnot ok 3 - no splat\n" .
+				"# $long\nnot ok 4 - the machine\n");
+like(`'$^X' '$program' $build/stopped/tap/*.tap`, qr/\nDid not pass:
+  stopped\/guest: 2 one ran to its end
+      # it stopped
+  stopped\/guest: 3 no splat
+      # during one:
+      #     Oops: int3
+      #     CPU: 0
+  stopped\/guest: 4 the machine
+      # x{80,}\.\.\.
+  stopped\/one: Bad plan\.  You planned 3 tests but ran 1\.
+  stopped: 2 programs ran no test
+
+2 passed, 7 failed, 0 skipped\n$/, 'why a machine stopped');
+kernel_files('stopped', 'tap/guest.tap' => "1..1\nok 1 - set up\n");
+like(`'$^X' '$program' $build/stopped/tap/*.tap`, qr/\n  stopped\/two: it ran no test\n/,
+     'a program that ran no test, on a machine that did not stop');
 
 done_testing();

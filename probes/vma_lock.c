@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/mm.h>
+
+bool probe(struct vm_area_struct *vma);
+bool probe(struct vm_area_struct *vma)
+{
+	vma_start_write(vma);
+	return rwsem_is_locked(&vma->vm_lock->lock);
+}
