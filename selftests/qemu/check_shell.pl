@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # check_shell.pl OUT: what somebody sees who types "make shell", with the modules in
-# OUT/src. Prints TAP. From the environment: what fetch_kernel.sh printed.
+# OUT/src, and tries there what "make run" shows. Prints TAP. From the environment: what
+# fetch_kernel.sh printed.
 
 use strict;
 use warnings;
@@ -10,7 +11,7 @@ use FindBin;
 use IO::Select;
 use IPC::Open2;
 use POSIX qw(WNOHANG);
-use Test::More tests => 6;
+use Test::More tests => 9;
 use Time::HiRes qw(sleep time);
 
 use constant { ROWS => 50, COLUMNS => 132, BOOT_LIMIT => 600, LIMIT => 120 };
@@ -74,6 +75,12 @@ cmp_ok(answer("timeout 20 hmmctl watch $process --json | wc -l | sed 's/^/events
 	      qr/^events: (\d+)\n/m) // 0, '>', 5, 'there is something to watch');
 ok(answer("hmmctl map $process | tail -n 1 | sed 's/.*/mapped/'", qr/^(mapped)\n/m),
    'its memory can be looked at');
+is(answer('sh /guest/demo.sh >/tmp/shown 2>&1; echo "status: $?"', qr/^status: (\d+)\n/m), 0,
+   'the demonstration of "make run" succeeds');
+cmp_ok(answer("grep -c ^verified /tmp/shown | sed 's/^/verified: /'", qr/^verified: (\d+)\n/m) // 0,
+       '>=', 3, 'it has verified what it shows');
+is(answer("grep ^FAILED /tmp/shown | sed '1!d; s/^/it says: /'; echo nothing else",
+	  qr/^(it says: .*|nothing else)\n/m), 'nothing else', 'and nothing failed');
 print($keyboard "\x04");
 expect(LIMIT, qr/(?!)/);
 my $ended = 0;

@@ -43,7 +43,7 @@ awk -v verdicts=$verdicts '
 echo
 
 section=3
-if grep -q ' migrate_vma_setup$' /proc/kallsyms; then
+if hmmctl info --json | grep -q '"device-private": true'; then
 	section=4
 	echo "3. A device with memory of its own (dmirror): what becomes of a program's pages, and what the map"
 	echo "   says of them after each step:"

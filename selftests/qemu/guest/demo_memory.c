@@ -219,10 +219,10 @@ static void *handle_faults(void *argument)
 			.len = PAGE_SIZE,
 		};
 
-		memset(page, pattern(nr_handled), sizeof(page));
+		/* Counted first: who waits for the page goes on before the call ends. */
+		memset(page, pattern(nr_handled++), sizeof(page));
 		if (ioctl(fd, UFFDIO_COPY, &copy))
 			die("UFFDIO_COPY");
-		nr_handled++;
 	}
 	return NULL;
 }

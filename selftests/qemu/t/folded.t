@@ -7,6 +7,7 @@
 
 use strict;
 use warnings;
+use File::Path qw(remove_tree);
 use FindBin;
 use lib "$FindBin::Bin/..";
 use Kernels;
@@ -19,18 +20,20 @@ my $dir = Kernels::build_directory('folded');
 delete(@ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES)});
 
 # build(KDIR, NAME, LINE...): the machine code of hmm_mirror.ko, disassembled, of which
-# each file begins with these lines
+# each file begins with these lines. All are built in one place, since WARN_ON() puts the
+# path of its file into the module.
 sub build
 {
 	my ($kdir, $name, @lines) = @_;
-	my $out = "$dir/$name";
+	my $out = "$dir/build";
 
-	open(my $header, '>', "$dir/$name.h") or die("$dir/$name.h: $!\n");
+	remove_tree($out);
+	open(my $header, '>', "$dir/first_lines.h") or die("$dir/first_lines.h: $!\n");
 	print($header map { "$_\n" } @lines);
 	close($header);
 	Kernels::run_ok("built: $name",
 			"make -s -C '$top' build_modules KDIR='$kdir' OUT='$out' " .
-			"KBUILD_FLAGS=KCFLAGS='\"-include $dir/$name.h\"'");
+			"KBUILD_FLAGS=KCFLAGS='\"-include $dir/first_lines.h\"'");
 	my ($status, $code) = Kernels::run("objdump -dr --no-addresses " .
 					   "--no-show-raw-insn '$out/src/hmm_mirror.ko' | " .
 					   "sed 1,2d");
