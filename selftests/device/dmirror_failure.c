@@ -75,6 +75,21 @@ static bool set_up_injection(void)
 	       write_text(FAIL_PAGE_ALLOC "probability", "0");
 }
 
+/*
+ * While every allocation of this task fails, a fault on a page of its own is tried again for
+ * ever: a page of the stack, say, that a deeper call is the first to reach, or that is still
+ * shared with the parent. So all of them are there before.
+ */
+static bool fault_in_own_memory(void)
+{
+	char stack[65536];
+
+	memset(stack, 1, sizeof(stack));
+	/* The compiler must not leave it out. */
+	asm volatile("" : : "r" (stack) : "memory");
+	return !mlockall(MCL_CURRENT) && !munlockall();
+}
+
 static char *new_pages(bool huge)
 {
 	return huge ? map_huge(1) : map_anonymous(NPAGES);
@@ -103,6 +118,7 @@ FIXTURE_SETUP(failure)
 	ASSERT_NE(NULL, self->buffer);
 	if (variant->huge && !can_migrate_huge(self->fds[0]))
 		SKIP(return, NO_HUGE_DEVICE_PAGES);
+	ASSERT_TRUE(fault_in_own_memory());
 }
 
 FIXTURE_TEARDOWN(failure)
