@@ -425,11 +425,9 @@ int cmd_fault(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "p:wt:jh", options, NULL)) != -1) {
 		switch (option) {
 		case 'p':
-			if (pid)
-				return usage_error("--pid is given twice: one process at a time");
-			if (!parse_pid(optarg, &pid))
-				return usage_error("'%s' is not a process ID, a decimal number",
-						   optarg);
+			error = parse_pid(optarg, &pid);
+			if (error)
+				return usage_error_free(error);
 			break;
 		case 'w':
 			fault.write = true;

@@ -671,11 +671,9 @@ int cmd_map(int argc, char **argv)
 				return usage_error_free(error);
 			break;
 		case 'p':
-			if (pid)
-				return usage_error("--pid is given twice: one process at a time");
-			if (!parse_pid(optarg, &pid))
-				return usage_error("'%s' is not a process ID, a decimal number",
-						   optarg);
+			error = parse_pid(optarg, &pid);
+			if (error)
+				return usage_error_free(error);
 			break;
 		case 't':
 			if (!parse_number(optarg, &map.timeout_ms) || map.timeout_ms > UINT_MAX)
@@ -694,8 +692,11 @@ int cmd_map(int argc, char **argv)
 			return usage_hint();
 		}
 	}
-	if (optind < argc && !pid && !parse_pid(argv[optind++], &pid))
-		return usage_error("'%s' is not a process ID, a decimal number", argv[optind - 1]);
+	if (optind < argc && !pid) {
+		error = parse_pid(argv[optind++], &pid);
+		if (error)
+			return usage_error_free(error);
+	}
 	if (optind < argc)
 		return usage_error("unexpected argument '%s'", argv[optind]);
 

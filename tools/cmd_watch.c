@@ -788,11 +788,9 @@ int cmd_watch(int argc, char **argv)
 				return usage_error_free(error);
 			break;
 		case 'p':
-			if (pid)
-				return usage_error("--pid is given twice: one process at a time");
-			if (!parse_pid(optarg, &pid))
-				return usage_error("'%s' is not a process ID, a decimal number",
-						   optarg);
+			error = parse_pid(optarg, &pid);
+			if (error)
+				return usage_error_free(error);
 			break;
 		case 'd':
 			if (!parse_seconds(optarg, &watch.duration) || !watch.duration)
@@ -811,8 +809,11 @@ int cmd_watch(int argc, char **argv)
 			return usage_hint();
 		}
 	}
-	if (optind < argc && !pid && !parse_pid(argv[optind++], &pid))
-		return usage_error("'%s' is not a process ID, a decimal number", argv[optind - 1]);
+	if (optind < argc && !pid) {
+		error = parse_pid(argv[optind++], &pid);
+		if (error)
+			return usage_error_free(error);
+	}
 	if (optind < argc)
 		return usage_error("unexpected argument '%s'", argv[optind]);
 	if (!pid)

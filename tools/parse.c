@@ -54,15 +54,17 @@ bool parse_number(const char *text, __u64 *value)
 	return read_number(text, value, &rest) && !*rest;
 }
 
-bool parse_pid(const char *text, pid_t *pid)
+char *parse_pid(const char *text, pid_t *pid)
 {
 	const char *rest;
 	__u64 value;
 
+	if (*pid)
+		return format_string("--pid is given twice: one process at a time");
 	if (!read_digits(text, 10, &value, &rest) || *rest || !value || value > INT_MAX)
-		return false;
+		return format_string("'%s' is not a process ID, a decimal number", text);
 	*pid = (pid_t)value;
-	return true;
+	return NULL;
 }
 
 bool parse_seconds(const char *text, __u64 *nanoseconds)

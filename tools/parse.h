@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Strict parsers of what users type: the whole text must be one number, in range. Those
- * of single numbers return whether it was; those of ranges return NULL, or the reason why
- * not, which the caller frees.
+ * of plain numbers return whether it was; those of processes and ranges return NULL, or
+ * the reason why not, which the caller frees.
  */
 #ifndef HMMCTL_PARSE_H
 #define HMMCTL_PARSE_H
@@ -32,10 +32,11 @@ struct range_list {
 /* Decimal, or hexadecimal after 0x */
 bool parse_number(const char *text, __u64 *value);
 
-bool parse_pid(const char *text, pid_t *pid);
-
 /* "10", "0.5" */
 bool parse_seconds(const char *text, __u64 *nanoseconds);
+
+/* @pid is 0, or the process that was given before: there can be one only. */
+char *parse_pid(const char *text, pid_t *pid);
 
 /*
  * START-END as /proc/PID/maps writes it, always hexadecimal, with or without 0x; or
