@@ -136,7 +136,8 @@ static_assert(sizeof(struct block) <= 64);
  * @max_p2p_pages: of a run of another device's memory
  * @nr_read_only: runs that are mapped for reading only
  * @tracked: HMM_MIRROR_DMA_TRACKED
- * @use_iova: blocks may have I/O virtual addresses of their own
+ * @use_iova: the mirror, and its blocks, may have I/O virtual addresses of their own
+ * @wide: the device reaches so many addresses that each block may have its own
  * @direct: the device takes physical addresses, or these plus a constant, and all that the
  *	DMA API does for it is to say so
  * @max_link_pages: contiguous pages that are linked at a time, few enough that the IOMMU
@@ -163,6 +164,7 @@ struct hmm_mirror_dma_tables {
 	unsigned long nr_read_only;
 	bool tracked;
 	bool use_iova;
+	bool wide;
 	bool direct;
 	bool starved;
 	bool zapped;
@@ -242,6 +244,27 @@ static struct block *first_block(struct hmm_mirror_dma_tables *tables,
 	if (first && first->index > block_index(end - 1))
 		return NULL;
 	return first;
+}
+
+/* The last block that begins before @end, a virtual address. */
+static struct block *last_block(struct hmm_mirror_dma_tables *tables,
+				unsigned long end)
+{
+	struct rb_node *node = tables->blocks.rb_node;
+	unsigned long index = block_index(end - 1);
+	struct block *last = NULL;
+
+	while (node) {
+		struct block *block = rb_entry(node, struct block, node);
+
+		if (block->index > index) {
+			node = node->rb_left;
+			continue;
+		}
+		last = block;
+		node = node->rb_right;
+	}
+	return last;
 }
 
 static struct block *next_block(const struct block *block, unsigned long end)
@@ -399,7 +422,8 @@ static int add_table(struct hmm_mirror_dma *dma, struct block *block)
 	/* They share their memory. */
 	memset(&block->only, 0, sizeof(block->only));
 	memset(&block->iova, 0, sizeof(block->iova));
-	if (tables->use_iova && !compat_iova_is_allocated(&tables->window) &&
+	if (tables->use_iova && tables->wide &&
+	    !compat_iova_is_allocated(&tables->window) &&
 	    !compat_iova_allocate(dma->dev, &block->iova, BLOCK_BYTES))
 		memset(&block->iova, 0, sizeof(block->iova));
 	return 0;
@@ -623,6 +647,7 @@ void hmm_mirror_dma_unmap(struct hmm_mirror_dma *dma, unsigned long start,
 			       last_page(block, end) + 1);
 		if (!block->nr_runs)
 			free_block(dma, block);
+		cond_resched();
 	}
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_dma_unmap);
@@ -799,6 +824,7 @@ static int make_room(struct hmm_mirror_dma *dma, unsigned long addr,
 	if (!err)
 		return 0;
 	tables->starved = true;
+	WRITE_ONCE(dma->mirror->nr_starved, dma->mirror->nr_starved + 1);
 	if (*block && !(*block)->nr_runs)
 		free_block(dma, *block);
 	return err;
@@ -1239,10 +1265,30 @@ static void wait_for_device(struct hmm_mirror_dma *dma, unsigned long start,
 		dma->ops->wait(dma, start, end);
 }
 
+/*
+ * Leaves out the ends of an interval in which nothing is mapped, by the block: a mirror may
+ * be as large as an address space, and a driver may clear its entries one by one.
+ */
+static void clip_to_blocks(struct hmm_mirror_dma_tables *tables,
+			   unsigned long *start, unsigned long *end)
+{
+	struct block *first, *last;
+
+	if (*end - *start <= BLOCK_BYTES)
+		return;
+	first = first_block(tables, *start, *end);
+	if (!first)
+		return;
+	last = last_block(tables, *end);
+	*start = max(*start, block_address(first, 0));
+	*end = min(*end, block_address(last, BLOCK_PAGES));
+}
+
 /* For whole runs. */
 static void stop_and_unmap(struct hmm_mirror_dma *dma, unsigned long start,
 			   unsigned long end)
 {
+	clip_to_blocks(dma->tables, &start, &end);
 	zap_device(dma, start, end);
 	wait_for_device(dma, start, end);
 	hmm_mirror_dma_unmap(dma, start, end);
@@ -1288,6 +1334,7 @@ static int map_extent(struct hmm_mirror_dma *dma,
 			ret = map_next(dma, extent, &run, &pos);
 		}
 		*end = extent->addr + (pos << PAGE_SHIFT);
+		cond_resched();
 	} while (ret > 0 && pos < extent->npages);
 	return min(ret, 0);
 }
@@ -1318,6 +1365,7 @@ static int set_runs(struct hmm_mirror_dma *dma, unsigned long start,
 			stop_and_unmap(dma, start, end);
 			return err;
 		}
+		cond_resched();
 	}
 	return 0;
 }
@@ -1382,6 +1430,8 @@ void hmm_mirror_dma_ops_unmap(struct hmm_mirror *mirror, unsigned long start,
 						     &tables->zapped_end);
 		if (!tables->zapped)
 			continue;
+		clip_to_blocks(tables, &tables->zapped_start,
+			       &tables->zapped_end);
 		zap_device(dma, tables->zapped_start, tables->zapped_end);
 		busy = true;
 	}
@@ -1449,6 +1499,7 @@ static bool is_complete(struct hmm_mirror_dma *dma, unsigned long start,
 			return false;
 		to = last_page(block, end) + 1;
 		start = block_address(block, to);
+		cond_resched();
 		if (block->nr_pages == BLOCK_PAGES)
 			continue;
 		for (; at < to; at += run->npages) {
@@ -1501,10 +1552,14 @@ int hmm_mirror_dma_populate(struct hmm_mirror *mirror,
 		return 0;
 	}
 	for (;;) {
+		/* Written under the lock, but what this task has seen to it sees. */
+		unsigned long nr_starved = READ_ONCE(mirror->nr_starved);
+
 		err = hmm_mirror_populate(mirror, &part);
 		nr_faults += part.nr_faults;
 		nr_restarts += part.nr_restarts;
-		if (err != -EAGAIN)
+		/* If no table lacks anything, it is the driver that does. */
+		if (err != -EAGAIN || READ_ONCE(mirror->nr_starved) == nr_starved)
 			break;
 		err = feed_mirror(mirror);
 		if (!err)
@@ -1533,11 +1588,37 @@ static unsigned long max_link_pages(const struct iommu_domain *domain)
 	return larger ? (larger & -larger) / 2 >> PAGE_SHIFT : BLOCK_PAGES;
 }
 
+/*
+ * Whether pages can be linked one by one: where the IOMMU's smallest page is larger, they
+ * would overlap.
+ */
+static bool can_link_pages(const struct iommu_domain *domain)
+{
+	unsigned long sizes = compat_iommu_page_sizes(domain);
+
+	return sizes & -sizes && (sizes & -sizes) <= PAGE_SIZE;
+}
+
+/* Has all of the mirror get I/O virtual addresses, if it is not too large for that. */
+static void get_window(struct hmm_mirror_dma *dma,
+		       struct hmm_mirror_dma_tables *tables)
+{
+	const struct interval_tree_node *interval =
+		&dma->mirror->notifier.interval_tree;
+	u64 last = interval->last | (BLOCK_BYTES - 1);
+
+	/* With it an IOMMU can map by large pages where the CPU does. */
+	tables->window_start = round_down(interval->start, BLOCK_BYTES);
+	last -= tables->window_start;
+	/* The kernel marks its own windows with the highest bit of their size. */
+	if (last >= min_t(u64, dma_get_mask(dma->dev), S64_MAX) ||
+	    compat_iova_allocate(dma->dev, &tables->window, last + 1))
+		memset(&tables->window, 0, sizeof(tables->window));
+}
+
 int hmm_mirror_dma_init(struct hmm_mirror_dma *dma, struct hmm_mirror *mirror,
 			struct device *dev, unsigned int flags)
 {
-	const struct interval_tree_node *interval =
-		&mirror->notifier.interval_tree;
 	struct hmm_mirror_dma_tables *tables;
 
 	if (flags & ~(HMM_MIRROR_DMA_FIXED | HMM_MIRROR_DMA_TRACKED) ||
@@ -1558,17 +1639,15 @@ int hmm_mirror_dma_init(struct hmm_mirror_dma *dma, struct hmm_mirror *mirror,
 	tables->max_link_pages = max_link_pages(tables->domain);
 	tables->tracked = flags & HMM_MIRROR_DMA_TRACKED;
 	tables->use_iova = compat_iova_exists() && tables->domain &&
+			   can_link_pages(tables->domain) &&
 			   READ_ONCE(dma_iova);
-	/* With it an IOMMU can map by large pages where the CPU does. */
-	tables->window_start = round_down(interval->start, BLOCK_BYTES);
-	if ((flags & HMM_MIRROR_DMA_FIXED) && tables->use_iova &&
-	    !compat_iova_allocate(dev, &tables->window,
-				  round_up(interval->last + 1, BLOCK_BYTES) -
-				  tables->window_start))
-		memset(&tables->window, 0, sizeof(tables->window));
+	/* A block takes 2 MiB of them for two pages: 4 GiB would soon be gone. */
+	tables->wide = dma_get_mask(dev) > DMA_BIT_MASK(32);
 
 	dma->mirror = mirror;
 	dma->dev = dev;
+	if ((flags & HMM_MIRROR_DMA_FIXED) && tables->use_iova)
+		get_window(dma, tables);
 	dma->tables = tables;
 	hmm_mirror_lock(mirror);
 	list_add_tail(&dma->node, &mirror->dmas);

@@ -353,6 +353,7 @@ struct hmm_mirror_removal {
  * @removal: private, for hmm_mirror_unregister_async()
  * @unregistered: private, its @done
  * @dmas: private, its struct hmm_mirror_dma, under @lock
+ * @nr_starved: private, how often one of them lacked memory, written under @lock
  *
  * Embed it in the driver's own struct and use container_of() in callbacks.
  */
@@ -367,6 +368,7 @@ struct hmm_mirror {
 	struct hmm_mirror_removal removal;
 	void (*unregistered)(struct hmm_mirror *mirror);
 	struct list_head dmas;
+	unsigned long nr_starved;
 };
 
 /**
@@ -611,7 +613,8 @@ struct hmm_mirror_dma_tables;
  *	fails with it, and the run, with what has been mapped behind it, is zapped and
  *	unmapped as others are
  * @zap: clear the device's entries of [@start, @end) and flush its TLB: no DMA that begins
- *	from now on may use them. The interval covers whole runs
+ *	from now on may use them. The interval covers whole runs, and reaches less than
+ *	2 MiB beyond the first and the last one unless the invalidation ends there
  * @wait: return when no DMA runs that has used an entry of [@start, @end). NULL for a
  *	device of which @zap is enough. A device that is gone, or that hangs, must be
  *	stopped another way: there is no errno. With HMM_MIRROR_DMA_TRACKED this is the
@@ -660,7 +663,8 @@ struct hmm_mirror_dma {
  * @dma: memory for it, in the driver's own struct, with @dma->ops set; the rest need not
  *	be initialised
  * @mirror: registered mirror. It may be registered for DMA by several devices
- * @dev: the device that does the DMA, with its DMA mask set
+ * @dev: the device that does the DMA, with its DMA masks set, as by
+ *	dma_set_mask_and_coherent()
  * @flags: HMM_MIRROR_DMA_FIXED: the mirror is a window that is mapped again and again, an
  *	RDMA region say: I/O virtual addresses are allocated once for all of it, where there
  *	is an IOMMU and the kernel can do that (6.16 on). Where it cannot be had each run
@@ -703,8 +707,9 @@ void hmm_mirror_dma_exit(struct hmm_mirror_dma *dma);
  * lets hmm_mirror_populate() return that, calls this, which can wait, and populates again
  * from hmm_mirror_request.next on: with what has been put by, at least one run more is
  * mapped than before. There is no need to call it without an -EAGAIN. The memory is
- * charged to the caller's cgroup; what is put by and not used is kept until
- * hmm_mirror_dma_exit(), at most 36 KiB.
+ * charged to the caller's cgroup, which of a kernel worker is the root cgroup: up to 8 KiB
+ * for each 2 MiB of addresses in which more than one run is mapped. What is put by and not
+ * used is kept until hmm_mirror_dma_exit(), at most 36 KiB.
  *
  * Locking: not from a callback; takes the mirror's lock.
  * Context: sleeps.
@@ -829,11 +834,17 @@ bool hmm_mirror_dma_lookup(struct hmm_mirror_dma *dma, unsigned long addr,
  * continued. With hmm_mirror_dma_ops_map() as hmm_mirror_ops.map, and all of the range
  * mapped for writing by all devices, there is nothing to do, and @set is not called.
  *
+ * A run is mapped anew, after @zap, when it is found to have become writable: without
+ * HMM_MIRROR_PFN_REQ_WRITE, what a request has mapped may so be gone when it returns, as it
+ * may be by an invalidation. The device faults again.
+ *
  * Locking: as hmm_mirror_populate().
  * Context: sleeps.
  *
- * Return: as hmm_mirror_populate(), except -EAGAIN; -ENODEV if the mirror is mapped for no
- * device (any more); an errno of hmm_mirror_dma_map(), or of hmm_mirror_dma_ops.set.
+ * Return: as hmm_mirror_populate(); -ENODEV if the mirror is mapped for no device (any
+ * more); an errno of hmm_mirror_dma_map(), or of hmm_mirror_dma_ops.set. -EAGAIN only if it
+ * comes from @set, or from a driver's own hmm_mirror_ops.map: what the driver lacks it must
+ * get itself, and then continue from hmm_mirror_request.next.
  */
 int hmm_mirror_dma_populate(struct hmm_mirror *mirror,
 			    struct hmm_mirror_request *request);

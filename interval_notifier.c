@@ -131,6 +131,7 @@ int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
 	mirror->released = false;
 	mirror->forgotten = false;
 	INIT_LIST_HEAD(&mirror->dmas);
+	mirror->nr_starved = 0;
 	__mutex_init(&mirror->lock, "hmm_mirror.lock", key);
 	err = mmu_interval_notifier_insert(&mirror->notifier, mm, start, length,
 					   &notifier_ops);

@@ -796,7 +796,45 @@ TEST_F(dma, set_fails)
 	ASSERT_TRUE(set_knobs(self->fd, &knobs));
 	EXPECT_EQ(0, populate(self->fd, start, 8, WRITE));
 	MAPPED(start, 8, 8, 8, 8);
+
+	/* What the driver lacks is not what the tables lack: to try again is for the caller. */
+	ASSERT_EQ(0, ioctl(self->fd, DMA_TEST_UNMAP_ALL));
+	knobs.set_error = EAGAIN;
+	ASSERT_TRUE(set_knobs(self->fd, &knobs));
+	EXPECT_EQ(EAGAIN, populate(self->fd, start, 8, WRITE));
+	MAPPED(start, 8, 5, 5, 5);
 	take_log(_metadata, self->fd);
+}
+
+/* A mirror of all addresses that there are: the device hears only of what is mapped. */
+TEST_F(dma, all_addresses)
+{
+	char *start = map_anonymous(8);
+	size_t i, nr;
+
+	if (self->flags & DMA_TEST_STEPS)
+		SKIP(return, "how far a step reaches is the driver's choice");
+	ASSERT_NE(NULL, start);
+	mark_pages(start, 8, 1);
+	REGISTER(NULL, SIZE_MAX / page_size());
+	EXPECT_EQ(0, populate(self->fd, start, 8, WRITE));
+	MAPPED(start, 8, 8, 8, 8);
+	take_log(_metadata, self->fd);
+	ASSERT_EQ(0, ioctl(self->fd, DMA_TEST_UNMAP_ALL));
+	nr = take_log(_metadata, self->fd);
+	EXPECT_EQ(1, count_calls(nr, DMA_TEST_ZAP));
+	EXPECT_EQ(1, count_calls(nr, DMA_TEST_WAIT));
+	/* Of the eight pages, some may be in the next 2 MiB. */
+	for (i = 0; i < nr; i++)
+		EXPECT_GE(4UL << 20, entries[i].end - entries[i].start);
+	MAPPED(start, 8, 0, 0, 0);
+	EXPECT_EQ(0, populate(self->fd, start, 8, WRITE));
+	take_log(_metadata, self->fd);
+	ASSERT_EQ(0, ioctl(self->fd, DMA_TEST_EXIT, self->device));
+	nr = take_log(_metadata, self->fd);
+	for (i = 0; i < nr; i++)
+		EXPECT_GE(4UL << 20, entries[i].end - entries[i].start);
+	EXPECT_EQ(0, unregister_dma(self->fd));
 }
 
 #define NR_RACERS	3
@@ -994,6 +1032,44 @@ TEST(translated_into_reach)
 		take_log(_metadata, fd);
 		close(fd);
 	}
+}
+
+/* Few pages here and there are no more for a device of few addresses than what they are. */
+TEST(few_addresses)
+{
+	struct dma_test_register args = {
+		.devices = BIT_OF(DMA_TEST_PCI),
+		.mask_bits = 28,
+	};
+	size_t i, nr_areas = 160, npages = pages_per_pmd();
+	char *start;
+	int fd;
+
+	if (!have_pci_device(DMA_TEST_PCI))
+		SKIP(return, "QEMU has no edu (boot.sh)");
+	start = map_anonymous_aligned(nr_areas * npages, npages * page_size());
+	ASSERT_NE(NULL, start);
+	ASSERT_EQ(0, madvise(start, nr_areas * npages * page_size(), MADV_NOHUGEPAGE));
+	args.start = (unsigned long)start;
+	args.length = nr_areas * npages * page_size();
+	fd = open(DMA_TEST_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, DMA_TEST_REGISTER, &args));
+	ASSERT_EQ(0, args.error);
+	if (!args.translated)
+		SKIP(return, "there is no IOMMU");
+	/* Areas of 320 MiB in all; the device has 256 MiB of addresses. */
+	for (i = 0; i < nr_areas; i++) {
+		char *area = page_at(start, i * npages);
+
+		mark_pages(area, 1, 1);
+		mark_pages(page_at(area, 2), 1, 1);
+		ASSERT_EQ(0, populate(fd, area, 3, 0));
+		EXPECT_MAPPED(fd, DMA_TEST_PCI, area, 3, 2, 2, 2);
+		take_log(_metadata, fd);
+	}
+	EXPECT_EQ(0, unregister_dma(fd));
+	close(fd);
 }
 
 /* Forced everywhere, a device that reaches all memory gets none of it. */

@@ -24,6 +24,7 @@
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/sched/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
@@ -178,6 +179,11 @@ static void check_whole_runs(struct test_device *device, unsigned long start,
 {
 	struct hmm_mirror_dma_run run;
 
+	/* Too much to be looked through */
+	if (end - start > SZ_1G) {
+		violation(device->file, DMA_TEST_NOTHING_THERE);
+		return;
+	}
 	if (!is_mapped(device, start, end))
 		violation(device->file, DMA_TEST_NOTHING_THERE);
 	if (hmm_mirror_dma_lookup(&device->dma, start, &run) &&

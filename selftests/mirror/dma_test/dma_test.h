@@ -149,7 +149,7 @@ enum dma_test_violation {
 	DMA_TEST_NOT_ZAPPED		= 2,
 	/* wait: the device still has something there */
 	DMA_TEST_WAIT_WITHOUT_ZAP	= 3,
-	/* zap, wait: nothing is mapped there */
+	/* zap, wait: nothing is mapped there, or what is asked for is far more */
 	DMA_TEST_NOTHING_THERE		= 4,
 	/* after unmap: still mapped */
 	DMA_TEST_STILL_MAPPED		= 5,
