@@ -321,6 +321,18 @@ for my $other (@kernels) {
 }
 is(sources(), 'a_client-1.0 hmm_mirror-9.9', 'of the sources only the new ones are left');
 
+# Against it the client is built again.
+system("sed -i 's/\"a client\"/\"the client, again\"/' '$dir/usr/src/a_client-1.0/a_client.c'");
+my @again = `cat '$top/docs/drivers.md'` =~ /^ +sudo dkms (.* my_driver\/1\.0)$/mg;
+is(scalar(@again), 2, 'docs/drivers.md says how a driver is built again');
+for my $command (@again) {
+	Kernels::run_ok("dkms $command",
+			"$dkms " . $command =~ s/my_driver/a_client/r . ' ' . for_kernel($kernel));
+}
+test_client($kernel, 'after an update');
+my ($client) = glob("$dir/lib/modules/$kernel->{kernel_release}/updates/dkms/a_client.ko*");
+is(`modinfo -F description '$client'`, "the client, again\n", 'it is the new one');
+
 my @suited = qw(64BIT MODULES MMU_NOTIFIER KPROBES);
 $version = '9.9';
 my $suited = unsuited_kernel('suited', '6.1.0-1-test', @suited);
@@ -354,7 +366,7 @@ is(`cd '$dir' && find lib usr var -name '*hmm*'`, '', 'nothing is left');
 is(`cd '$dir' && find usr/local -mindepth 1 2>/dev/null`, '', 'no directory either');
 Kernels::run_ok('make uninstall_dkms again', make('uninstall_dkms'));
 Kernels::run_ok('make install', make('install'));
-is(scalar(my @again = modules($kernel)), 1, 'without DKMS it can be installed again');
+is(scalar(my @modules = modules($kernel)), 1, 'without DKMS it can be installed again');
 
 # Another release, another DKMS; a kernel that cannot be had is a failure of its own row
 my ($there, $not_there) = Kernels::sort_out('later');
