@@ -98,7 +98,7 @@ for kernel in $kernels; do
 done
 if [ -n "$harness" ]; then
 	for kernel in $kernels; do
-		[ "$kernel" != "$(default_kernel)" ] || set -- "$@" \
+		! shows_shell "$kernel" || set -- "$@" \
 			--expect "$build_dir/$kernel/tap/shell.tap|$build_dir/$kernel/tap/build.tap"
 	done
 	for test in style.sh "$qemu_dir"/t/*.t; do

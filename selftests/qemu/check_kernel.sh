@@ -87,11 +87,11 @@ check_compiled()
 	fi
 }
 
-# check_shell NAME: what "make shell" shows, for all kernels on the default one; after
+# check_shell NAME: what "make shell" and "make run" show, where shows_shell says so; after
 # check_log.pl, which removes TAP that is not its own
 check_shell()
 {
-	if [ -z "${TESTS:-}${ARGS:-}" ] && [ "$1" = "$(default_kernel)" ]; then
+	if [ -z "${TESTS:-}${ARGS:-}" ] && shows_shell "$1"; then
 		location=$("$qemu_dir/fetch_kernel.sh" "$1") || return 0
 		eval "$location"
 		export kernel_release kernel_image kernel_root kernel_cmdline

@@ -49,6 +49,13 @@ default_kernel()
 	kernel_names | head -n 1
 }
 
+# shows_shell NAME: whether "make shell" and "make run" are tried on it: on the default
+# kernel, and on those that have what it lacks, a device's own memory
+shows_shell()
+{
+	[ "$1" = "$(default_kernel)" ] || [ "$(kernel_field "$1" 2)" = later ]
+}
+
 # locate_kernel: what fetch_kernel.sh says about the default kernel; if that cannot be
 # had, about the first of Debian's own that can
 locate_kernel()
