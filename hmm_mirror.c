@@ -757,7 +757,7 @@ static int range_fault_unlocked(struct hmm_mirror_range *range,
  *	users, unless it is current->mm
  * @limit: how long it may take
  *
- * Return: as there.
+ * Return: as hmm_mirror_range_extents_unlocked().
  */
 int hmm_mirror_collect_extents(struct hmm_mirror_range *range,
 			       struct hmm_mirror_extents *extents,
@@ -767,79 +767,12 @@ int hmm_mirror_collect_extents(struct hmm_mirror_range *range,
 	return range_fault_unlocked(range, extents, mm, limit);
 }
 
-/**
- * hmm_mirror_range_fault() - read, and fault in where asked, a range
- * @range: the request, see struct hmm_mirror_range
- *
- * On success every word of @range->hmm_pfns has been written, and every page
- * that was asked for is VALID, with WRITE where that was asked for. Only pages
- * that were asked for have been faulted in. On failure the output bits of
- * @hmm_pfns mean nothing; requests are intact in either case.
- *
- * The answer may be used only if mmu_interval_read_retry(@range->notifier,
- * @range->notifier_seq) returns false under the lock that the notifier's
- * invalidate callback takes. -EBUSY means that it is already stale, not that
- * work was lost: everything has been faulted in once, so the next try finds the
- * pages there. Copy-on-write faults cause one such -EBUSY.
- *
- * Since mmap_lock is never dropped, userfaultfd cannot be served (-EFAULT); see
- * hmm_mirror_range_fault_unlocked().
- *
- * Locking: the caller holds mmap_lock of @range->notifier->mm, which is still
- * held on return, and has a reference to the mm's users (mmget()).
- * Context: sleeps.
- *
- * Return: 0, or
- * -EINVAL: the range is misaligned, empty, or not inside the notifier's
- *	interval; unknown flags; no array. Nothing has been touched.
- * -EBUSY: the range has been invalidated since @range->notifier_seq was taken;
- *	start over with mmu_interval_read_begin(). Or a page kept vanishing after
- *	it had been faulted in, or stayed in a state in which nothing can be said
- *	of it.
- * -EFAULT: a page was asked for that cannot be mirrored: no mapping, VM_IO,
- *	VM_PFNMAP, not readable, secret memory, beyond the end of a file, poison or
- *	guard marker; @range->fault_addr says where.
- * -EPERM: asked to write to a read-only mapping or a shadow stack.
- * -EHWPOISON: the memory failed.
- * -ENOMEM: no memory for a fault.
- * -EINTR: a fatal signal is pending.
- */
 int hmm_mirror_range_fault(struct hmm_mirror_range *range)
 {
 	return range_fault_locked(range, NULL);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
 
-/**
- * hmm_mirror_range_fault_unlocked() - the same, taking mmap_lock itself
- * @range: the request; @range->notifier_seq is an output here
- * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
- *
- * Differs from hmm_mirror_range_fault() in that mmap_lock may be dropped while
- * waiting for a page, so that userfaultfd and slow storage are served, and in
- * that a stale answer is collected again until it is current or @timeout has
- * passed. SIGKILL and the one deadline are checked between steps, and cut short a wait
- * for the end of an invalidation, for mmap_lock, and for a userfaultfd handler. Of the
- * other waits in a page fault that this call takes, the deadline ends none, and SIGKILL
- * that for storage where the file system allows it (a frozen one does not). Nothing ends
- * a fault's wait for a page that is being migrated, or for a driver's callback: for the
- * invalidation that the fault itself causes (it unshares forked memory, or takes a page
- * back that a device has exclusive access to), and for migrate_to_ram().
- * A caller with a deadline and a pending non-fatal signal cannot queue for mmap_lock: it
- * only tries, and others may keep getting the lock until the deadline. A userfaultfd
- * with UFFD_USER_MODE_ONLY refuses all faults but the process's own (-EFAULT).
- *
- * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
- * takes, and has a reference of its own to the mm's users (mmget()), unless the mm is
- * current->mm. Without one of its own, a process that is alive, and whose reference is
- * the only one, would be taken for one that has ended.
- * Context: sleeps.
- *
- * Return: as hmm_mirror_range_fault(), where -EBUSY means that @timeout has
- * passed. -EFAULT with @range->fault_addr 0: the OOM killer has taken the
- * address space apart. -ESRCH: the process has ended, and the caller has the only
- * reference to the mm's users.
- */
 int hmm_mirror_range_fault_unlocked(struct hmm_mirror_range *range,
 				    unsigned long timeout)
 {
@@ -849,22 +782,6 @@ int hmm_mirror_range_fault_unlocked(struct hmm_mirror_range *range,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault_unlocked);
 
-/**
- * hmm_mirror_range_extents() - hmm_mirror_range_fault() with extents
- * @range: the request; its page array, if any, holds requests only
- * @extents: where the answer goes
- *
- * When the array of extents is full the call succeeds with @extents->next less
- * than @range->end; pages from there on may have been faulted, but are not
- * reported. To continue set @range->start to @extents->next (and move
- * @range->hmm_pfns along, if it is used).
- *
- * Locking: as hmm_mirror_range_fault().
- * Context: sleeps.
- *
- * Return: as hmm_mirror_range_fault(); also -EINVAL if @extents has no array or
- * no room.
- */
 int hmm_mirror_range_extents(struct hmm_mirror_range *range,
 			     struct hmm_mirror_extents *extents)
 {
@@ -872,24 +789,6 @@ int hmm_mirror_range_extents(struct hmm_mirror_range *range,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_extents);
 
-/**
- * hmm_mirror_range_extents_unlocked() - the same, taking mmap_lock itself
- * @range: the request; @range->notifier_seq is an output here
- * @extents: where the answer goes
- * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
- *
- * With @extents->in_parts the answer may end before @range->end although the array is not
- * full: invalidations of the range come so fast that a longer one would be stale before
- * it is complete. It covers at least one page, so calling again and again gets to the
- * end. If invalidations overlap and leave no gap, only @timeout and SIGKILL end the call.
- * Without @extents->in_parts, only they end a call whose range keeps being invalidated.
- *
- * Locking: as hmm_mirror_range_fault_unlocked().
- * Context: sleeps.
- *
- * Return: as hmm_mirror_range_fault_unlocked(); also -EINVAL if @extents has no
- * array or no room.
- */
 int hmm_mirror_range_extents_unlocked(struct hmm_mirror_range *range,
 				      struct hmm_mirror_extents *extents,
 				      unsigned long timeout)

@@ -271,11 +271,119 @@ struct hmm_mirror_extents {
 	unsigned long next;
 };
 
+/**
+ * hmm_mirror_range_fault() - read, and fault in where asked, a range
+ * @range: the request, see struct hmm_mirror_range
+ *
+ * On success every word of @range->hmm_pfns has been written, and every page
+ * that was asked for is VALID, with WRITE where that was asked for. Only pages
+ * that were asked for have been faulted in. On failure the output bits of
+ * @hmm_pfns mean nothing; requests are intact in either case.
+ *
+ * The answer may be used only if mmu_interval_read_retry(@range->notifier,
+ * @range->notifier_seq) returns false under the lock that the notifier's
+ * invalidate callback takes. -EBUSY means that it is already stale, not that
+ * work was lost: everything has been faulted in once, so the next try finds the
+ * pages there. Copy-on-write faults cause one such -EBUSY.
+ *
+ * Since mmap_lock is never dropped, userfaultfd cannot be served (-EFAULT); see
+ * hmm_mirror_range_fault_unlocked().
+ *
+ * Locking: the caller holds mmap_lock of @range->notifier->mm, which is still
+ * held on return, and has a reference to the mm's users (mmget()). It holds no lock that
+ * an invalidation takes.
+ * Context: sleeps.
+ *
+ * Return: 0, or
+ * -EINVAL: the range is misaligned, empty, or not inside the notifier's
+ *	interval; unknown flags; no array. Nothing has been touched.
+ * -EBUSY: the range has been invalidated since @range->notifier_seq was taken;
+ *	start over with mmu_interval_read_begin(). Or a page kept vanishing after
+ *	it had been faulted in, or stayed in a state in which nothing can be said
+ *	of it.
+ * -EFAULT: a page was asked for that cannot be mirrored: no mapping, VM_IO,
+ *	VM_PFNMAP, not readable, secret memory, beyond the end of a file, poison or
+ *	guard marker; @range->fault_addr says where.
+ * -EPERM: asked to write to a read-only mapping or a shadow stack.
+ * -EHWPOISON: the memory failed.
+ * -ENOMEM: no memory for a fault.
+ * -EINTR: a fatal signal is pending.
+ */
 int hmm_mirror_range_fault(struct hmm_mirror_range *range);
+
+/**
+ * hmm_mirror_range_fault_unlocked() - hmm_mirror_range_fault() that takes mmap_lock itself
+ * @range: the request; @range->notifier_seq is an output here
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ *
+ * Differs from hmm_mirror_range_fault() in that mmap_lock may be dropped while
+ * waiting for a page, so that userfaultfd and slow storage are served, and in
+ * that a stale answer is collected again until it is current or @timeout has
+ * passed. SIGKILL and the one deadline are checked between steps, and cut short a wait
+ * for the end of an invalidation, for mmap_lock, and for a userfaultfd handler. Of the
+ * other waits in a page fault that this call takes, the deadline ends none, and SIGKILL
+ * that for storage where the file system allows it (a frozen one does not). Nothing ends
+ * a fault's wait for a page that is being migrated, or for a driver's callback: for the
+ * invalidation that the fault itself causes (it unshares forked memory, or takes a page
+ * back that a device has exclusive access to), and for migrate_to_ram().
+ * A caller with a deadline and a pending non-fatal signal cannot queue for mmap_lock: it
+ * only tries, and others may keep getting the lock until the deadline. A userfaultfd
+ * with UFFD_USER_MODE_ONLY refuses all faults but the process's own (-EFAULT).
+ *
+ * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
+ * takes, and has a reference of its own to the mm's users (mmget()), unless the mm is
+ * current->mm. Without one of its own, a process that is alive, and whose reference is
+ * the only one, would be taken for one that has ended.
+ * Context: sleeps.
+ *
+ * Return: 0, or an errno of hmm_mirror_range_fault(), where -EBUSY means that @timeout has
+ * passed; or, with @range->fault_addr 0,
+ * -EFAULT: the OOM killer has taken the address space apart.
+ * -ENOMEM: no memory to wait for the end of an invalidation.
+ * -ESRCH: the process has ended, and the caller has the only reference to the mm's users.
+ */
 int hmm_mirror_range_fault_unlocked(struct hmm_mirror_range *range,
 				    unsigned long timeout);
+
+/**
+ * hmm_mirror_range_extents() - hmm_mirror_range_fault() with extents
+ * @range: the request; its page array, if any, holds requests only
+ * @extents: where the answer goes
+ *
+ * When the array of extents is full the call succeeds with @extents->next less
+ * than @range->end; pages from there on may have been faulted, but are not
+ * reported. To continue set @range->start to @extents->next (and move
+ * @range->hmm_pfns along, if it is used).
+ *
+ * Locking: as hmm_mirror_range_fault().
+ * Context: sleeps.
+ *
+ * Return: 0, or an errno of hmm_mirror_range_fault(), where -EINVAL can also mean that
+ * @extents has no array or no room, or that @range->order_shift is not 0.
+ */
 int hmm_mirror_range_extents(struct hmm_mirror_range *range,
 			     struct hmm_mirror_extents *extents);
+
+/**
+ * hmm_mirror_range_extents_unlocked() - hmm_mirror_range_extents() that takes mmap_lock itself
+ * @range: the request; @range->notifier_seq is an output here
+ * @extents: where the answer goes
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ *
+ * What hmm_mirror_range_fault_unlocked() says of waits goes for this call, too.
+ *
+ * With @extents->in_parts the answer may end before @range->end although the array is not
+ * full: invalidations of the range come so fast that a longer one would be stale before
+ * it is complete. It covers at least one page, so calling again and again gets to the
+ * end. If invalidations overlap and leave no gap, only @timeout and SIGKILL end the call.
+ * Without @extents->in_parts, only they end a call whose range keeps being invalidated.
+ *
+ * Locking: as hmm_mirror_range_fault_unlocked().
+ * Context: sleeps.
+ *
+ * Return: 0, or an errno of hmm_mirror_range_fault_unlocked(), where -EINVAL can also mean
+ * that @extents has no array or no room, or that @range->order_shift is not 0.
+ */
 int hmm_mirror_range_extents_unlocked(struct hmm_mirror_range *range,
 				      struct hmm_mirror_extents *extents,
 				      unsigned long timeout);
@@ -395,19 +503,6 @@ struct hmm_mirror_request {
 	unsigned long nr_restarts;
 };
 
-int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
-			      unsigned long start, unsigned long length,
-			      const struct hmm_mirror_ops *ops,
-			      unsigned long timeout,
-			      struct lock_class_key *key);
-void hmm_mirror_unregister(struct hmm_mirror *mirror);
-void hmm_mirror_unregister_async(struct hmm_mirror *mirror,
-				 void (*done)(struct hmm_mirror *mirror));
-void hmm_mirror_unregister_barrier(void);
-void hmm_mirror_unmap_all(struct hmm_mirror *mirror);
-int hmm_mirror_populate(struct hmm_mirror *mirror,
-			struct hmm_mirror_request *request);
-
 /**
  * hmm_mirror_register() - subscribe to a range of an address space
  * @mirror: memory for the mirror, in the driver's own struct;
@@ -440,14 +535,17 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
 
 /**
  * hmm_mirror_register_timeout() - hmm_mirror_register() with a deadline
- * @mirror: as there
- * @mm: as there
- * @start: as there
- * @length: as there
- * @ops: as there
+ * @mirror: memory for the mirror, as for hmm_mirror_register()
+ * @mm: the address space, to whose users the caller has a reference
+ * @start: first virtual address, page aligned
+ * @length: bytes, a multiple of PAGE_SIZE
+ * @ops: callbacks, @ops->unmap at least
  * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
  *
- * Return: as hmm_mirror_register(), or -EBUSY.
+ * Locking: as hmm_mirror_register().
+ * Context: sleeps. The deadline ends the waits that SIGKILL ends there.
+ *
+ * Return: 0, an errno of hmm_mirror_register(), or -EBUSY.
  */
 #define hmm_mirror_register_timeout(mirror, mm, start, length, ops, timeout) \
 ({									\
@@ -458,6 +556,127 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
 })
 
 /**
+ * hmm_mirror_register_class() - what hmm_mirror_register() calls
+ * @mirror: memory for the mirror, as for hmm_mirror_register()
+ * @mm: the address space, to whose users the caller has a reference
+ * @start: first virtual address, page aligned
+ * @length: bytes, a multiple of PAGE_SIZE
+ * @ops: callbacks, @ops->unmap at least
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ * @key: lockdep class of the mirror's lock, in static memory
+ *
+ * For a driver in which one line registers mirrors whose locks are not alike.
+ *
+ * Locking: as hmm_mirror_register().
+ * Context: sleeps, as hmm_mirror_register_timeout().
+ *
+ * Return: 0, an errno of hmm_mirror_register(), or -EBUSY.
+ */
+int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
+			      unsigned long start, unsigned long length,
+			      const struct hmm_mirror_ops *ops,
+			      unsigned long timeout,
+			      struct lock_class_key *key);
+
+/**
+ * hmm_mirror_unregister() - end a subscription
+ * @mirror: registered mirror
+ *
+ * When it returns no callback runs and none will be called. @ops->unmap is not
+ * called for what is still mapped: the driver tears down its page table itself, or calls
+ * hmm_mirror_unmap_all() before. Needed once for each successful hmm_mirror_register(),
+ * also after release.
+ *
+ * @mirror is the caller's memory, so neither a signal nor a deadline can cut this short.
+ * If a callback of this or another driver hangs, or an invalidation takes long, it waits
+ * as long; hmm_mirror_unregister_async() does not.
+ *
+ * Locking: not from a callback, and without the mirror's lock or a lock that a
+ * callback takes. No hmm_mirror_populate() of this mirror may be running.
+ * Context: sleeps until running invalidations are done; no RCU or SRCU grace
+ * period is waited for.
+ */
+void hmm_mirror_unregister(struct hmm_mirror *mirror);
+
+/**
+ * hmm_mirror_unregister_async() - end a subscription, without waiting
+ * @mirror: registered mirror
+ * @done: called when no callback runs and none will be called; may free @mirror
+ *
+ * Callbacks are called until then, so that what the device still has mapped is taken back
+ * as before. @done tears down the rest. It runs in a worker and may sleep, but other
+ * mirrors of the address space then wait, too. It is called soon, or soon after the end
+ * of a running invalidation.
+ *
+ * A module that uses it calls hmm_mirror_unregister_barrier() before it is unloaded.
+ *
+ * Locking: no hmm_mirror_populate() of this mirror may be running. A callback may be
+ * running, and may make this call.
+ * Context: process context, which includes callbacks. Does not sleep.
+ */
+void hmm_mirror_unregister_async(struct hmm_mirror *mirror,
+				 void (*done)(struct hmm_mirror *mirror));
+
+/**
+ * hmm_mirror_unregister_barrier() - wait for mirrors that are being unregistered
+ *
+ * When it returns, every earlier hmm_mirror_unregister_async() is complete: its @done has
+ * been called and has returned. A module calls it before it is unloaded.
+ *
+ * Locking: not from a callback or from a @done, and without a lock that one of these
+ * takes.
+ * Context: sleeps until running invalidations are done; nothing cuts this short.
+ */
+void hmm_mirror_unregister_barrier(void);
+
+/**
+ * hmm_mirror_unmap_all() - take everything from the device
+ * @mirror: registered mirror
+ *
+ * Calls @ops->unmap for all of the mirror, with MMU_NOTIFY_UNMAP as event, unless the
+ * address space has gone away. For a driver that resets its device, is unbound, or makes
+ * room: what is mapped is unmapped the way that it always is. A hmm_mirror_populate() that
+ * runs at the same time may map again.
+ *
+ * Locking: not from a callback; takes the mirror's lock.
+ * Context: sleeps.
+ */
+void hmm_mirror_unmap_all(struct hmm_mirror *mirror);
+
+/**
+ * hmm_mirror_populate() - fault a range and map it on the device
+ * @mirror: registered mirror with @ops->map
+ * @request: what to map, see struct hmm_mirror_request
+ *
+ * Calls @ops->map with the range's extents, chunk by chunk. Each chunk is
+ * collected without a lock, then the mirror's lock is taken and the sequence
+ * number checked: a chunk that an invalidation has made stale in between is
+ * collected again. Kernel memory used does not depend on the length of the
+ * range.
+ *
+ * Chunks that were mapped before a failure stay mapped, up to @request->next.
+ *
+ * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
+ * takes. Calls for the same mirror may run at the same time. The process may
+ * exit at any time; then the call may hold the last reference to its memory, and a
+ * worker tears it down, with the last calls of @ops->unmap and @ops->release.
+ * Context: sleeps. SIGKILL and @request->timeout end its waits, as for
+ * hmm_mirror_range_fault_unlocked(); @ops->map is not cut short.
+ *
+ * Return: 0, or
+ * -EINVAL, -EFAULT, -EPERM, -EHWPOISON, -ENOMEM, -EINTR: as
+ *	hmm_mirror_range_fault_unlocked(), with @request->fault_addr in place of
+ *	@range->fault_addr; -EINVAL if the range is not inside the mirror. -ENOMEM also if
+ *	there is no memory for a longer chunk.
+ * -EBUSY: @request->timeout has passed.
+ * -ESRCH: the process has ended, or has called execve().
+ * -EOPNOTSUPP: there is no @ops->map.
+ * Or the errno that @ops->map returned.
+ */
+int hmm_mirror_populate(struct hmm_mirror *mirror,
+			struct hmm_mirror_request *request);
+
+/**
  * hmm_mirror_lock() - keep the mirror's callbacks out
  * @mirror: registered mirror
  *
@@ -465,7 +684,9 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
  * given and @ops->unmap has not taken back is true: this is the place to read a
  * device page table that the callbacks maintain. The rules of @ops->map apply:
  * no fault, no reclaiming allocation, no mmap_lock, no page's lock. The order of
- * locks is mmap_lock, page lock, mirror lock. Sleeps.
+ * locks is mmap_lock, page lock, mirror lock.
+ *
+ * Context: sleeps until a running callback has returned; nothing cuts this short.
  */
 static inline void hmm_mirror_lock(struct hmm_mirror *mirror)
 {
@@ -475,6 +696,8 @@ static inline void hmm_mirror_lock(struct hmm_mirror *mirror)
 /**
  * hmm_mirror_unlock() - let the mirror's callbacks run again
  * @mirror: mirror locked with hmm_mirror_lock()
+ *
+ * Context: does not sleep.
  */
 static inline void hmm_mirror_unlock(struct hmm_mirror *mirror)
 {
@@ -484,6 +707,8 @@ static inline void hmm_mirror_unlock(struct hmm_mirror *mirror)
 /**
  * hmm_mirror_sequence() - sequence number of the last invalidation
  * @mirror: registered mirror, its lock held (as in every callback)
+ *
+ * Context: does not sleep.
  *
  * Return: a number that grows with invalidations of the mirror. Those that
  * overlap in time share a number.
@@ -507,6 +732,7 @@ static inline unsigned long hmm_mirror_sequence(struct hmm_mirror *mirror)
  * count against a concurrent hmm_mirror_populate() of the same pages, which may
  * map them over the exclusive entry: a driver that uses both serialises them.
  *
+ * Locking: the caller holds no lock that an invalidation takes.
  * Context: sleeps until a running invalidation of the mirror has ended; nothing cuts this
  * short. See hmm_mirror_read_begin_timeout().
  *
@@ -517,6 +743,18 @@ static inline unsigned long hmm_mirror_read_begin(struct hmm_mirror *mirror)
 	return mmu_interval_read_begin(&mirror->notifier);
 }
 
+/**
+ * hmm_mirror_read_begin_timeout() - hmm_mirror_read_begin() that ends
+ * @mirror: registered mirror, its lock not held
+ * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
+ * @sequence: out: a sequence number for hmm_mirror_read_retry()
+ *
+ * Locking: the caller has a reference to the mm's users (mmget()), and holds neither
+ * mmap_lock nor a lock that an invalidation takes.
+ * Context: sleeps.
+ *
+ * Return: 0, -EBUSY (@timeout has passed), -EINTR (a fatal signal), or -ENOMEM.
+ */
 int hmm_mirror_read_begin_timeout(struct hmm_mirror *mirror,
 				  unsigned long timeout,
 				  unsigned long *sequence);
@@ -524,7 +762,9 @@ int hmm_mirror_read_begin_timeout(struct hmm_mirror *mirror,
 /**
  * hmm_mirror_read_retry() - has there been an invalidation?
  * @mirror: registered mirror, its lock held
- * @sequence: from hmm_mirror_read_begin()
+ * @sequence: from hmm_mirror_read_begin(), or hmm_mirror_read_begin_timeout()
+ *
+ * Context: does not sleep.
  *
  * Return: true if what was read since then is stale and must not be used.
  */
@@ -760,6 +1000,7 @@ int hmm_mirror_dma_map(struct hmm_mirror_dma *dma,
  * invalidation, call hmm_mirror_dma_unmap(), and then map.
  *
  * Locking: the mirror's lock is held.
+ * Context: does not sleep.
  *
  * Return: true and the interval, of whole runs, or false.
  */
@@ -777,6 +1018,7 @@ bool hmm_mirror_dma_outdated(struct hmm_mirror_dma *dma,
  * the device has of the longer interval is to be cleared, waited for and unmapped.
  *
  * Locking: the mirror's lock is held.
+ * Context: does not sleep.
  *
  * Return: true if anything is mapped in the interval; otherwise there is nothing to do.
  */
@@ -808,6 +1050,7 @@ void hmm_mirror_dma_unmap(struct hmm_mirror_dma *dma, unsigned long start,
  * To be called before the pages are unmapped, in hmm_mirror_dma_ops.wait at the latest.
  *
  * Locking: the mirror's lock is held.
+ * Context: does not sleep.
  */
 void hmm_mirror_dma_written(struct hmm_mirror_dma *dma, unsigned long start,
 			    unsigned long end);
@@ -819,6 +1062,7 @@ void hmm_mirror_dma_written(struct hmm_mirror_dma *dma, unsigned long start,
  * @run: out: the whole run around it
  *
  * Locking: the mirror's lock is held; @run is true as long as it is.
+ * Context: does not sleep.
  *
  * Return: true, or false if nothing is mapped there.
  */
@@ -828,7 +1072,7 @@ bool hmm_mirror_dma_lookup(struct hmm_mirror_dma *dma, unsigned long addr,
 /**
  * hmm_mirror_dma_populate() - hmm_mirror_populate(), with the memory that it takes
  * @mirror: registered mirror with hmm_mirror_dma_mirror_ops, or the callbacks in it
- * @request: as there
+ * @request: what to map, see struct hmm_mirror_request
  *
  * Whatever the tables of the mirror's struct hmm_mirror_dma lack is got, and the request
  * continued. With hmm_mirror_dma_ops_map() as hmm_mirror_ops.map, and all of the range
@@ -852,11 +1096,14 @@ int hmm_mirror_dma_populate(struct hmm_mirror *mirror,
 /**
  * hmm_mirror_dma_ops_map() - hmm_mirror_ops.map that keeps the order
  * @mirror: registered mirror
- * @extents: as there
- * @nr: as there
+ * @extents: what to map, in ascending order of address, without gaps between them
+ * @nr: number of @extents
  *
  * Maps the extents for each of the mirror's devices and has @set called. What is outdated
  * is zapped, waited for and unmapped before.
+ *
+ * Locking: the mirror's lock is held, as in hmm_mirror_ops.map.
+ * Context: sleeps if @set, @zap or @wait does; does not wait for memory.
  *
  * Return: 0, -ENODEV if there is no device, or an errno as hmm_mirror_dma_populate(), or
  * -EAGAIN.
@@ -868,12 +1115,15 @@ int hmm_mirror_dma_ops_map(struct hmm_mirror *mirror,
 /**
  * hmm_mirror_dma_ops_unmap() - hmm_mirror_ops.unmap that keeps the order
  * @mirror: registered mirror
- * @start: as there
- * @end: as there
- * @event: as there
+ * @start: first virtual address, page aligned
+ * @end: first virtual address past the interval, page aligned
+ * @event: why; not used
  *
  * Grows, has all devices zapped, then all waited for, then unmaps, flushes, and marks what
  * was written dirty.
+ *
+ * Locking: the mirror's lock is held, as in hmm_mirror_ops.unmap.
+ * Context: sleeps if @zap or @wait does; does not wait for memory.
  */
 void hmm_mirror_dma_ops_unmap(struct hmm_mirror *mirror, unsigned long start,
 			      unsigned long end,

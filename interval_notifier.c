@@ -95,18 +95,6 @@ static const struct mmu_interval_notifier_ops notifier_ops = {
 	.invalidate = invalidate,
 };
 
-/**
- * hmm_mirror_register_class() - what hmm_mirror_register() calls
- * @mirror: as there
- * @mm: as there
- * @start: as there
- * @length: as there
- * @ops: as there
- * @timeout: as hmm_mirror_register_timeout()
- * @key: lockdep class of the mirror's lock
- *
- * Return: as hmm_mirror_register().
- */
 int hmm_mirror_register_class(struct hmm_mirror *mirror, struct mm_struct *mm,
 			      unsigned long start, unsigned long length,
 			      const struct hmm_mirror_ops *ops,
@@ -154,23 +142,6 @@ static void expect_no_dma(const struct hmm_mirror *mirror)
 	WARN_ON_ONCE(!list_empty(&mirror->dmas));
 }
 
-/**
- * hmm_mirror_unregister() - end a subscription
- * @mirror: registered mirror
- *
- * When it returns no callback runs and none will be called. @ops->unmap is not
- * called for what is still mapped: the driver tears down its page table itself.
- * Needed once for each successful hmm_mirror_register(), also after release.
- *
- * @mirror is the caller's memory, so neither a signal nor a deadline can cut this short.
- * If a callback of this or another driver hangs, or an invalidation takes long, it waits
- * as long; hmm_mirror_unregister_async() does not.
- *
- * Locking: not from a callback, and without mirror->lock or a lock that a
- * callback takes. No hmm_mirror_populate() of this mirror may be running.
- * Context: sleeps until running invalidations are done; no RCU or SRCU grace
- * period is waited for.
- */
 void hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
 	expect_no_dma(mirror);
@@ -191,22 +162,6 @@ static void mirror_gone(struct hmm_mirror_removal *removal)
 	mirror->unregistered(mirror);
 }
 
-/**
- * hmm_mirror_unregister_async() - end a subscription, without waiting
- * @mirror: registered mirror
- * @done: called when no callback runs and none will be called; may free @mirror
- *
- * Callbacks are called until then, so that what the device still has mapped is taken back
- * as before. @done tears down the rest. It runs in a worker and may sleep, but other
- * mirrors of the address space then wait, too. It is called soon, or soon after the end
- * of a running invalidation.
- *
- * A module that uses it calls hmm_mirror_unregister_barrier() before it is unloaded.
- *
- * Locking: no hmm_mirror_populate() of this mirror may be running. A callback may be
- * running, and may make this call.
- * Context: process context, which includes callbacks.
- */
 void hmm_mirror_unregister_async(struct hmm_mirror *mirror,
 				 void (*done)(struct hmm_mirror *mirror))
 {
@@ -218,18 +173,6 @@ void hmm_mirror_unregister_async(struct hmm_mirror *mirror,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_unregister_async);
 
-/**
- * hmm_mirror_unmap_all() - take everything from the device
- * @mirror: registered mirror
- *
- * Calls @ops->unmap for all of the mirror, with MMU_NOTIFY_UNMAP as event, unless the
- * address space has gone away. For a driver that resets its device, is unbound, or makes
- * room: what is mapped is unmapped the way that it always is. A hmm_mirror_populate() that
- * runs at the same time may map again.
- *
- * Locking: not from a callback; takes the mirror's lock.
- * Context: sleeps.
- */
 void hmm_mirror_unmap_all(struct hmm_mirror *mirror)
 {
 	const struct interval_tree_node *interval =
@@ -255,18 +198,6 @@ void hmm_mirror_forget(struct hmm_mirror *mirror)
 	WRITE_ONCE(mirror->forgotten, true);
 }
 
-/**
- * hmm_mirror_read_begin_timeout() - hmm_mirror_read_begin() that ends
- * @mirror: registered mirror, its lock not held
- * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
- * @sequence: out: a sequence number for hmm_mirror_read_retry()
- *
- * Locking: the caller has a reference to the mm's users (mmget()), and holds neither
- * mmap_lock nor a lock that an invalidation takes.
- * Context: sleeps.
- *
- * Return: 0, -EBUSY, -EINTR (a fatal signal), or -ENOMEM.
- */
 int hmm_mirror_read_begin_timeout(struct hmm_mirror *mirror,
 				  unsigned long timeout,
 				  unsigned long *sequence)
@@ -327,31 +258,6 @@ static int populate_chunk(struct hmm_mirror *mirror,
 	return err;
 }
 
-/**
- * hmm_mirror_populate() - fault a range and map it on the device
- * @mirror: registered mirror with @ops->map
- * @request: what to map, see struct hmm_mirror_request
- *
- * Calls @ops->map with the range's extents, chunk by chunk. Each chunk is
- * collected without a lock, then the mirror's lock is taken and the sequence
- * number checked: a chunk that an invalidation has made stale in between is
- * collected again. Kernel memory used does not depend on the length of the
- * range.
- *
- * Chunks that were mapped before a failure stay mapped, up to @request->next.
- *
- * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
- * takes. Calls for the same mirror may run at the same time. The process may
- * exit at any time; then the call may hold the last reference to its memory, and a
- * worker tears it down, with the last calls of @ops->unmap and @ops->release.
- * Context: sleeps. SIGKILL and @request->timeout end its waits, as for
- * hmm_mirror_range_fault_unlocked(); @ops->map is not cut short.
- *
- * Return: 0, an errno of hmm_mirror_range_extents_unlocked() with
- * @request->fault_addr as there, -EBUSY (@request->timeout has passed), -ESRCH
- * (the address space is gone), -ENOMEM, -EOPNOTSUPP (no @ops->map), or the errno
- * that @ops->map returned.
- */
 int hmm_mirror_populate(struct hmm_mirror *mirror,
 			struct hmm_mirror_request *request)
 {

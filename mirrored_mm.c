@@ -827,14 +827,6 @@ static bool are_mms(void)
 	return are;
 }
 
-/**
- * hmm_mirror_unregister_barrier() - wait for mirrors that are being unregistered
- *
- * When it returns, every earlier hmm_mirror_unregister_async() is complete: its @done has
- * been called and has returned. A module calls it before it is unloaded.
- *
- * Context: sleeps until running invalidations are done. Not to be called from @done.
- */
 void hmm_mirror_unregister_barrier(void)
 {
 	struct hmm_mirror_mm *mm;
