@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The code in docs/driver-guide.md can be compiled, in the kernel's style, and calls nothing
-# that is not exported; its lines are as many as the guide says; and links from one
-# document to another lead somewhere.
+# that is not exported; its lines are as many as the guide says; links from one document to
+# another lead somewhere; and the header, which is all that an installation has, documents
+# what is exported.
 
 use strict;
 use warnings;
@@ -52,15 +53,29 @@ sub modules
 	return %modules;
 }
 
-# exports(): a symbol file of hmm_mirror.ko, as if it had been built
-sub exports
+# exported(): the names of what hmm_mirror.ko exports
+sub exported
 {
 	my @names;
 
 	for my $source (glob("$top/*.c")) {
 		push(@names, read_file($source) =~ /^EXPORT_SYMBOL_GPL\((\w+)\);/mg);
 	}
-	return map { "0x00000000\t$_\thmm_mirror\tEXPORT_SYMBOL_GPL\t\n" } @names;
+	return @names;
+}
+
+# exports(): a symbol file of hmm_mirror.ko, as if it had been built
+sub exports
+{
+	return map { "0x00000000\t$_\thmm_mirror\tEXPORT_SYMBOL_GPL\t\n" } exported();
+}
+
+# undocumented(HEADER, NAME...): the functions of these that it declares without kernel-doc
+sub undocumented
+{
+	my ($header, @names) = @_;
+
+	return grep { $header =~ /^(?:\w.*\b)?\Q$_\E\(/m && $header !~ /^ \* \Q$_\E\(\) - /m } @names;
 }
 
 # build(KDIR, MODULES): exit status and output of make
@@ -188,6 +203,12 @@ for my $names (sort(keys(%said))) {
 	}
 	is($said{$names}, $lines, "$names: the guide says how many lines");
 }
+
+# What an installed header does not say, nobody who writes a driver can read.
+is(join(' ', undocumented("int f(int);\n/**\n * g() - x\n */\nint g(int);\n/* h() */\n", qw(f g h))), 'f',
+   'a function without kernel-doc is found');
+is(join(' ', undocumented(read_file("$top/hmm_mirror.h"), exported())), '',
+   'hmm_mirror.h has the kernel-doc of each exported function');
 
 write_file("$dir/links.md", "# A heading, `here`\n[1](#a-heading-here) [2](#nowhere) [3](none.md) [4](links.md#no)\n");
 is(join(' ', dead_links("$dir/links.md")), '#nowhere none.md links.md#no', 'dead links are found');
