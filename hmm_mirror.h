@@ -120,8 +120,8 @@ static inline unsigned int hmm_mirror_pfn_to_map_order(unsigned long hmm_pfn)
  *	interval includes [@start, @end)
  * @notifier_seq: result of mmu_interval_read_begin(@notifier). In for
  *	hmm_mirror_range_fault(), out for hmm_mirror_range_fault_unlocked()
- * @start: first virtual address, page aligned
- * @end: first virtual address past the range, page aligned
+ * @start: first virtual address, page aligned, without a tag (untagged_addr())
+ * @end: first virtual address past the range, page aligned, without a tag
  * @hmm_pfns: array with one word per page. The extent calls take it as an
  *	optional array of per-page requests and do not write to it
  * @default_flags: HMM_MIRROR_PFN_REQ_FAULT and _REQ_WRITE asked of every page
@@ -396,7 +396,12 @@ struct hmm_mirror;
  *	without gaps between them; needed for hmm_mirror_populate() only.
  *	Extents that are not VALID are holes, or cannot be mirrored; they are
  *	included so that a driver can clear what it had there. All of them are true
- *	at that moment and stay so until @unmap is called for them. Called with
+ *	at that moment, and the device may use what is VALID until @unmap is called
+ *	for it. An extent may replace one that was mapped before without an @unmap in
+ *	between: a request brings all of its range, also what the device has, and it is
+ *	no invalidation that the CPU may now write to a read-only page where it is, that
+ *	a hole has been filled, or that the mirror itself has made a page exclusive. A
+ *	page gives way to another one only after @unmap, or @migrate. Called with
  *	the mirror's lock held, so it must not allocate memory in a way that
  *	reclaims (no GFP_KERNEL), fault, or take mmap_lock or a page's lock.
  *	Return 0, or an errno that hmm_mirror_populate() passes on
@@ -481,8 +486,8 @@ struct hmm_mirror {
 
 /**
  * struct hmm_mirror_request - what hmm_mirror_populate() is to map
- * @start: first virtual address, page aligned, inside the mirror
- * @end: first virtual address past the range, page aligned
+ * @start: first virtual address, page aligned, inside the mirror, without a tag
+ * @end: first virtual address past the range, page aligned, without a tag
  * @default_flags: HMM_MIRROR_PFN_REQ_FAULT, _REQ_WRITE, or 0 for what happens
  *	to be there
  * @timeout: jiffies after which to give up with -EBUSY, 0 for no limit
@@ -509,7 +514,8 @@ struct hmm_mirror_request {
  *	@mirror->dev_private_owner is set, the rest need not be initialised
  * @mm: the address space; the caller has a reference to its users (mmget(), or
  *	it is current->mm)
- * @start: first virtual address, page aligned
+ * @start: first virtual address, page aligned, without a tag: nothing is ever found at a
+ *	tagged one, see hmm_mirror_populate()
  * @length: bytes, a multiple of PAGE_SIZE
  * @ops: callbacks; @ops->unmap is required. They can be called before this
  *	function returns
@@ -654,14 +660,29 @@ void hmm_mirror_unmap_all(struct hmm_mirror *mirror);
  * collected again. Kernel memory used does not depend on the length of the
  * range.
  *
- * Chunks that were mapped before a failure stay mapped, up to @request->next.
+ * Chunks that were mapped before a failure stay mapped, up to @request->next. If it is
+ * @ops->map that fails, half-way through its chunk, what it has mapped of the chunk stays
+ * mapped beyond @request->next until it is unmapped: the driver must cope with an @ops->unmap
+ * for it, and with being given all of the chunk again.
  *
- * Locking: the caller holds neither mmap_lock nor a lock that an invalidation
- * takes. Calls for the same mirror may run at the same time. The process may
- * exit at any time; then the call may hold the last reference to its memory, and a
- * worker tears it down, with the last calls of @ops->unmap and @ops->release.
+ * Addresses have no tag. The caller takes it off what a program or a device has said, with
+ * untagged_addr(), or where current->mm is not the mirror's with untagged_addr_remote() under
+ * mmap_lock. A tagged address is outside of the mirror (-EINVAL), or nothing is found there
+ * (-EFAULT where that is asked for).
+ *
+ * Any task may call it, for a mirror of its own or of another process, and so may a kernel
+ * worker, without mmget() and without kthread_use_mm(): the call takes a reference of its own
+ * to the mm's users. A caller that holds another one keeps the memory of a process that has
+ * ended, and then the call does not notice the end.
+ *
+ * Locking: not from a callback. The caller holds neither mmap_lock nor a VMA's or a page's
+ * lock, nor the lock of any mirror, nor another one that an invalidation takes. Calls for
+ * the same mirror may run at the same time. The process may exit at any time; then the call
+ * may hold the last reference to its memory, and a worker tears it down, with the last calls
+ * of @ops->unmap and @ops->release.
  * Context: sleeps. SIGKILL and @request->timeout end its waits, as for
- * hmm_mirror_range_fault_unlocked(); @ops->map is not cut short.
+ * hmm_mirror_range_fault_unlocked(); a kernel worker gets no SIGKILL, and needs a timeout.
+ * @ops->map is not cut short.
  *
  * Return: 0, or
  * -EINVAL, -EFAULT, -EPERM, -EHWPOISON, -ENOMEM, -EINTR: as
