@@ -155,8 +155,13 @@ my $kdir = $location{kernel_build};
 is(() = $text =~ /^```c/mg, () = $text =~ /^```c \w+$/mg, 'each block of code belongs to a module');
 cmp_ok(scalar(keys(%modules)), '>=', 5, 'there are modules');
 
-my ($status, $output) = build($kdir, %modules);
-ok($status == 0 && $output !~ /\b(warning|error):/i, "they can be built for $kernel, without a warning")
+my $sizes = "#include <hmm_mirror.h>\n";
+$sizes .= "static_assert(sizeof($2) == $1);\n" while $text =~ /(\d+) bytes\s+of\s+`(struct \w+)`/g;
+is(() = $sizes =~ /assert/g, 2, 'the guide says how large a window is');
+
+my ($status, $output) = build($kdir, %modules, sizes => $sizes);
+ok($status == 0 && $output !~ /\b(warning|error):/i,
+   "they can be built for $kernel, without a warning, and the sizes are as the guide says")
 	or diag($output);
 chomp(my $source = `'$FindBin::Bin/../fetch_source.sh'`);
 for my $name (sort(keys(%modules))) {
