@@ -209,6 +209,9 @@ for my $names (sort(keys(%said))) {
 	is($said{$names}, $lines, "$names: the guide says how many lines");
 }
 
+my ($sample_lines) = `'$top/selftests/compare/lines.pl' '$top/samples/edu_mirror/edu_mirror.c'` =~ /^ *(\d+)/;
+cmp_ok($sample_lines, '<=', 250, 'the sample is short');
+
 # What an installed header does not say, nobody who writes a driver can read.
 is(join(' ', undocumented("int f(int);\n/**\n * g() - x\n */\nint g(int);\n/* h() */\n", qw(f g h))), 'f',
    'a function without kernel-doc is found');
