@@ -234,28 +234,50 @@ static int lock_mirror(struct hmm_mirror *mirror,
 }
 
 /*
- * Collects extents from @range->start on and has the driver map them. Sets @stale and
- * maps nothing if an invalidation came in between.
+ * Collects extents from @request->next on and has the driver map them. Maps nothing, and
+ * leaves @request->next where it is, if an invalidation came in between.
  */
 static int populate_chunk(struct hmm_mirror *mirror,
+			  struct hmm_mirror_request *request,
 			  struct hmm_mirror_range *range,
 			  struct hmm_mirror_extents *extents,
-			  const struct hmm_mirror_limit *limit, bool *stale)
+			  const struct hmm_mirror_limit *limit)
 {
-	int err = hmm_mirror_collect_extents(range, extents, mirror->mm, limit);
+	int err;
 
-	*stale = false;
+	range->start = request->next;
+	err = hmm_mirror_collect_extents(range, extents, mirror->mm, limit);
+	request->nr_faults += range->nr_faults;
+	request->nr_restarts += range->nr_restarts;
+	request->fault_addr = range->fault_addr;
 	if (!err)
 		err = lock_mirror(mirror, limit);
 	if (err)
 		return err;
-	*stale = mmu_interval_read_retry(range->notifier, range->notifier_seq);
-	if (!*stale)
-		err = mirror->ops->map(mirror, extents->array, extents->nr);
-	else
+	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
+		request->nr_restarts++;
 		hmm_mirror_shorten(extents, extents->next - range->start);
+	} else {
+		err = mirror->ops->map(mirror, extents->array, extents->nr);
+		if (!err)
+			request->next = extents->next;
+	}
 	mutex_unlock(&mirror->lock);
 	return err;
+}
+
+/* The few have been filled, and there is more to map. */
+static int get_more_extents(struct hmm_mirror_extents *extents)
+{
+	struct hmm_mirror_extent *many;
+
+	many = kmalloc_array(POPULATE_CHUNK, sizeof(*many),
+			     GFP_KERNEL_ACCOUNT);
+	if (!many)
+		return -ENOMEM;
+	extents->array = many;
+	extents->capacity = POPULATE_CHUNK;
+	return 0;
 }
 
 int hmm_mirror_populate(struct hmm_mirror *mirror,
@@ -263,20 +285,17 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
 {
 	struct hmm_mirror_range range = {
 		.notifier = &mirror->notifier,
-		.start = request->start,
 		.end = request->end,
 		.default_flags = request->default_flags,
 		.dev_private_owner = mirror->dev_private_owner,
 	};
 	struct hmm_mirror_extent few[POPULATE_FEW] COMPAT_UNINITIALIZED;
-	struct hmm_mirror_extent *many = NULL;
 	struct hmm_mirror_extents extents = {
 		.array = few,
 		.capacity = POPULATE_FEW,
 		.in_parts = true,
 	};
 	struct hmm_mirror_limit limit = hmm_mirror_limit_of(request->timeout);
-	bool stale;
 	int err;
 
 	request->next = request->start;
@@ -288,33 +307,20 @@ int hmm_mirror_populate(struct hmm_mirror *mirror,
 		return -EOPNOTSUPP;
 	if (!mmget_not_zero(mirror->notifier.mm))
 		return -ESRCH;
-	do {
-		range.start = request->next;
-		err = populate_chunk(mirror, &range, &extents, &limit, &stale);
-		request->nr_faults += range.nr_faults;
-		request->nr_restarts += range.nr_restarts;
-		request->fault_addr = range.fault_addr;
-		if (stale)
-			request->nr_restarts++;
-		else if (!err)
-			request->next = extents.next;
-		if (!err && request->next < request->end)
-			err = hmm_mirror_interrupted(&limit);
+	for (;;) {
+		err = populate_chunk(mirror, request, &range, &extents, &limit);
 		cond_resched();
-		if (err || many || extents.nr < extents.capacity ||
-		    request->next == request->end)
-			continue;
-		many = kmalloc_array(POPULATE_CHUNK, sizeof(*many),
-				     GFP_KERNEL_ACCOUNT);
-		if (!many) {
-			err = -ENOMEM;
+		if (err || request->next == request->end)
 			break;
-		}
-		extents.array = many;
-		extents.capacity = POPULATE_CHUNK;
-	} while (!err && request->next < request->end);
-
-	kfree(many);
+		err = hmm_mirror_interrupted(&limit);
+		if (!err && extents.nr == extents.capacity &&
+		    extents.array == few)
+			err = get_more_extents(&extents);
+		if (err)
+			break;
+	}
+	if (extents.array != few)
+		kfree(extents.array);
 	/*
 	 * If this is the last reference, a worker tears the memory down, however long it
 	 * takes.
