@@ -514,20 +514,14 @@ static unsigned long request_flags(u32 flags)
 	return request;
 }
 
-static int serve_range(struct device_file *file, struct mm_struct *mm,
-		       struct hmm_mirror_range_args *args, u32 capacity)
+static struct range_job *
+create_range_job(const struct device_file *file,
+		 const struct hmm_mirror_range_args *args, u32 capacity)
 {
-	unsigned long timeout = msecs_to_jiffies(args->timeout_ms);
-	struct range_job *job;
-	int err;
+	struct range_job *job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
 
-	err = check_user_range(args->start, args->end, mm);
-	if (err)
-		return err;
-
-	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
 	if (!job)
-		return -ENOMEM;
+		return NULL;
 	job->user = u64_to_user_ptr(args->extents);
 	job->capacity = capacity;
 	/* Contiguity would reveal something about PFNs. */
@@ -536,40 +530,62 @@ static int serve_range(struct device_file *file, struct mm_struct *mm,
 	job->range.start = args->start;
 	job->range.end = args->end;
 	job->range.default_flags = request_flags(args->flags);
-	job->limit = hmm_mirror_limit_of(timeout);
+	job->limit = hmm_mirror_limit_of(msecs_to_jiffies(args->timeout_ms));
 
 	/* Allocated memory may be cleared: take no more than is needed. */
 	job->chunk = min_t(u64, RANGE_CHUNK,
 			   (args->end - args->start) >> PAGE_SHIFT);
 	if (capacity)
 		job->chunk = min(job->chunk, capacity);
-	err = -ENOMEM;
 	job->extents.array = kvmalloc_array(job->chunk,
 					    sizeof(*job->extents.array),
 					    GFP_KERNEL_ACCOUNT);
-	if (!job->extents.array)
-		goto out_free;
+	if (!job->extents.array) {
+		kfree(job);
+		return NULL;
+	}
+	return job;
+}
 
-	err = hmm_mirror_make_room(mm, &job->limit);
-	/* What is left of the time; 0 would mean no limit. */
-	if (timeout)
-		timeout = max(hmm_mirror_time_left(&job->limit), 1L);
-	if (!err)
-		err = hmm_mirror_register_timeout(&job->mirror, mm, args->start,
-						  args->end - args->start,
-						  &range_ops, timeout);
+/* Subscribes to the job's range, within what is left of its time. */
+static int register_range_job(struct range_job *job, struct mm_struct *mm)
+{
+	unsigned long timeout = 0;
+	int err = hmm_mirror_make_room(mm, &job->limit);
+
 	if (err)
-		goto out_free;
+		return err;
+	/* 0 would mean no limit. */
+	if (job->limit.has_deadline)
+		timeout = max(hmm_mirror_time_left(&job->limit), 1L);
 	job->range.notifier = &job->mirror.notifier;
+	return hmm_mirror_register_timeout(&job->mirror, mm, job->range.start,
+					   job->range.end - job->range.start,
+					   &range_ops, timeout);
+}
+
+static int serve_range(struct device_file *file, struct mm_struct *mm,
+		       struct hmm_mirror_range_args *args, u32 capacity)
+{
+	struct range_job *job;
+	int err;
+
+	err = check_user_range(args->start, args->end, mm);
+	if (err)
+		return err;
+	job = create_range_job(file, args, capacity);
+	if (!job)
+		return -ENOMEM;
+	err = register_range_job(job, mm);
+	if (err) {
+		kvfree(job->extents.array);
+		kfree(job);
+		return err;
+	}
 	err = run_range_job(job, args);
 	kvfree(job->extents.array);
 	hmm_mirror_forget(&job->mirror);
 	hmm_mirror_unregister_async(&job->mirror, range_job_gone);
-	return err;
-
-out_free:
-	kvfree(job->extents.array);
-	kfree(job);
 	return err;
 }
 
