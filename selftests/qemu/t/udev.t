@@ -20,6 +20,7 @@ my ($rule, $group) = $readme =~ /(KERNEL=="hmm_mirror",[^'\n]* GROUP="(\w+)"[^'\
 ok($group, 'README has a rule with a group') or BAIL_OUT('no rule');
 my ($create) = $readme =~ /^ +sudo (groupadd .*\b\Q$group\E)$/m;
 ok($create, 'it says how to create the group');
+like($create // '', qr/ --system /, 'as a system group');
 like($readme, qr|\Q$rule\E.*\n(.*\n)*? +sudo udevadm control --reload\n +sudo udevadm trigger /dev/hmm_mirror\b|,
      'and how to apply the rule to what is there');
 
