@@ -242,6 +242,8 @@ check(run("event 0 20000000 20001000\n", {}, 'watch', $pid, '--duration', '0.5')
       out => qr/unmap +20000000-20001000 +4K +anon$/m, out => qr/: 1 event, .* 4 KiB invalidated/);
 check(hmmctl('stats'), 'stats', 0, out => qr/^range_calls +0/m);
 check(hmmctl('map'), 'map of itself', 0, out => qr/\[self\]/, '!log' => qr/ATTACH/);
+check(run('', { command => ['sh', '-c', "exec '$hmmctl' watch \$\$ --duration 0.2"] }),
+      'watch of itself', 2, err => qr/cannot watch itself/, '!log' => qr/WATCH/);
 
 # --- /proc of another PID namespace ------------------------------------------------
 
