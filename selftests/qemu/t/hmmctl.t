@@ -268,12 +268,15 @@ check(hmmctl('map', $pid, '--json'), 'the same in JSON', 1, err => qr/ESRCH/,
       '!out' => qr/"complete": true/);
 
 # The number belongs to another process when it is attached to.
+make_thread("$tmp/other", name => "other\n", stat => stat_line(4198400, 150000000));
+make_thread("$tmp/other/task/$pid");
 for my $arguments (['fault', '--pid', $pid, '10000000-10001000', '--write'], ['map', $pid],
 		   ['watch', $pid, '--duration', '0.2']) {
 	make_process();
-	check(run("ATTACH run rm -r $proc/$pid/*\n", {}, @$arguments),
-	      "@$arguments[0], the process ends before it is attached to", 1, err => qr/ESRCH/,
-	      '!log' => qr/RANGE|WATCH/);
+	check(run("ATTACH run rm -r $proc/$pid && cp -r $tmp/other $proc/$pid\n", {}, @$arguments),
+	      "@$arguments[0], its number is another process's before it is attached to", 1,
+	      err => qr/ESRCH/, '!out' => qr/other/, '!log' => qr/RANGE|WATCH/);
+	is(read_file("$proc/$pid/comm"), "other\n", '... which is there');
 }
 
 # What happens while the page tables are read
