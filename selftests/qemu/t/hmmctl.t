@@ -55,7 +55,7 @@ sub build
 	return "$tmp/tools/hmmctl";
 }
 
-system("$FindBin::Bin/../packages.sh", qw(gcc libc6-dev make)) == 0 or
+system("$FindBin::Bin/../packages.sh", qw(fish gcc libc6-dev make zsh)) == 0 or
 	BAIL_OUT('packages are missing');
 $hmmctl //= build();
 my $cc = $ENV{CC} // 'cc';
@@ -656,19 +656,33 @@ is(complete('hmmctl', 'wa'), "watch\n", 'bash completes one command');
 is(complete('hmmctl', 'map', '--ex'), "--extents\n", 'bash completes options');
 like(complete('hmmctl', 'watch', ''), qr/^1$/m, 'bash completes processes');
 like(complete('hmmctl', 'fault', '--pid', ''), qr/^1$/m, 'bash completes them after --pid');
-for my $check (['zsh', 'zsh -n', '_hmmctl'], ['fish', 'fish --no-execute', 'hmmctl.fish']) {
-	my ($shell, $command, $file) = @$check;
 
-	SKIP: {
-		skip("there is no $shell", 1) if (system("command -v $shell >/dev/null"));
-		is(`$command '$top/tools/completions/$file' 2>&1`, '', "$shell can read its completion");
-	}
-}
-SKIP: {
-	skip('there is no fish', 1) if (system('command -v fish >/dev/null'));
-	like(`fish -c "source '$top/tools/completions/hmmctl.fish'; complete -C 'hmmctl watch --ra'"`,
-	     qr/^--rates\t/m, 'fish completes options');
-}
+# The others, which keep something at home
+my $alone = "env -i HOME='$tmp' PATH=\"\$PATH\" timeout 60";
+
+is(`$alone zsh -n '$top/tools/completions/_hmmctl' 2>&1`, '', 'zsh can read its completion');
+is(`$alone fish --no-execute '$top/tools/completions/hmmctl.fish' 2>&1`, '',
+   'fish can read its completion');
+like(`$alone fish -c "source '$top/tools/completions/hmmctl.fish'; \\
+	complete -C 'hmmctl watch --ra'"`, qr/^--rates\t/m, 'fish completes options');
+
+# On a terminal, with a tab at the end of each line
+write_file("$tmp/complete.zsh", <<'END');
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "fpath=('$1' \$fpath); autoload -U compinit; compinit -u -D"
+zpty -w shell 'hmmctl() { print -r "arguments: $*"; }'
+shift
+for line; do
+	zpty -w shell $line$'\t'
+done
+zpty -w shell exit
+while zpty -r shell; do :; done
+END
+my $lines = `$alone zsh -f '$tmp/complete.zsh' '$top/tools/completions' 'hmmctl wa' \\
+	'hmmctl map --ex' 2>&1`;
+like($lines, qr/^arguments: watch *\r?$/m, 'zsh completes commands') or diag($lines);
+like($lines, qr/^arguments: map --extents *\r?$/m, 'zsh completes options') or diag($lines);
 
 # Where the shells look for it
 system("make -s -C '$top/tools' O='$tmp/tools' DESTDIR='$tmp/root' install") == 0 or
