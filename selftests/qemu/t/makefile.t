@@ -392,6 +392,17 @@ for my $name ('a blank', "a 'quote'", 'two  blanks; touch oops', '*', '"', '&') 
 	is(below($root, '! -type d'), '', "all is gone ($name)");
 	remove_tree($root);
 }
+{
+	my $root = "$dir/roots/prefix";
+	my $arguments = "$build DESTDIR=$root PREFIX='/opt/a b'";
+
+	make_ok('make install below a PREFIX with a blank', "install $arguments");
+	is(below($root, '! -type d'),
+	   join('', sort(map { s|^\./usr/local/|./opt/a b/|r } @installed)), 'all is there');
+	make_ok('make uninstall there', "uninstall $arguments");
+	is(below($root, '! -type d'), '', 'all is gone');
+	remove_tree($root);
+}
 is(below("$dir/roots"), "./a\n", 'nothing else was touched');
 is(below($dir, '-name oops'), '', 'no name was run as a command');
 
