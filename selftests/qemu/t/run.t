@@ -245,6 +245,9 @@ ends('who reads what the guest says', 1, "sh -c \"'$qemu/boot.sh' '$top/out' che
      $itself, qw(TERM KILL));
 ends('check.sh', 2, "env HMM_MIRROR_JOBS=2 '$qemu/check.sh'", named('check[.]sh'), @signals);
 ends('xargs', 2, "env HMM_MIRROR_JOBS=2 '$qemu/check.sh'", named('^xargs'), qw(TERM KILL));
+# One, as xargs waits for the others. It is in the background, where shells ignore INT.
+ends('check_kernel.sh', 1, "env HMM_MIRROR_JOBS=1 '$qemu/check.sh'",
+     named('^/bin/sh\0.*check_kernel[.]sh'), qw(TERM HUP KILL));
 ends('flock', 2, "env HMM_MIRROR_JOBS=2 '$qemu/check.sh'", named('^flock'), qw(TERM KILL));
 write_file("$top/Makefile", "check:\n\t\@HMM_MIRROR_JOBS=2 $qemu/check.sh\n");
 ends('make', 2, "make -C '$top' check", named('^make'), qw(TERM KILL));
