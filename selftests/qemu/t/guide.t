@@ -3,8 +3,8 @@
 #
 # The code in docs/driver-guide.md can be compiled, in the kernel's style, and calls nothing
 # that is not exported; its lines are as many as the guide says; links from one document to
-# another lead somewhere; and the header, which is all that an installation has, documents
-# what is exported.
+# another lead somewhere; messages that are explained are printed by something; and the
+# header, which is all that an installation has, documents what is exported.
 
 use strict;
 use warnings;
@@ -143,6 +143,73 @@ sub dead_links
 	return @dead;
 }
 
+# In spoken(): what stands for a variable, and for the border of a literal; a quoted quote
+my ($gap, $quote) = ("\0", "\cA");
+
+# spoken(FILE): its text without comments, in which literals that are printed as one are one
+sub spoken
+{
+	my ($file) = @_;
+	my $text = read_file($file);
+
+	$text =~ s/\\"/$quote/g;
+	if ($file =~ /\.[ch]$/) {
+		$text =~ s|/\*.*?\*/||gs;
+		my %literals = $text =~ /^#define (\w+)\s+("[^"\n]*")$/mg;
+
+		$text =~ s/\b$_\b/$literals{$_}/g for keys(%literals);
+		$text =~ s/"\s*"//g;
+		$text =~ s/%[-#0-9.*]*[hlz]*[a-zA-Z]/$gap/g;
+	} else {
+		$text =~ s/^\s*#.*//mg;
+		# Words of a command, or strings with a dot
+		$text =~ s/"\s*\\\n\s*"/ /g;
+		$text =~ s/"\s*\.\s*"//g;
+		# A name, unless DKMS= gives another
+		$text =~ s/\$\{dkms%% \*\}/dkms/g;
+		$text =~ s/\$\{\w+:[-+]|\$(\w+|\{[^}]*\}|\([^)]*\))/$gap/g;
+	}
+	$text =~ s/"|\\n/$gap/g;
+	return $text =~ s/$quote/"/gr;
+}
+
+# is_said(PIECE, TEXT): whether such a text has it, or its beginning before and its end
+# after a border
+sub is_said
+{
+	my ($piece, $text) = @_;
+
+	return 1 if index($text, $piece) >= 0;
+	for my $length (3 .. length($piece) - 3) {
+		return 1 if index($text, substr($piece, 0, $length) . $gap) >= 0 &&
+			    index($text, $gap . substr($piece, $length)) >= 0;
+	}
+	return 0;
+}
+
+# messages(TEXT): what the first column of its tables of messages quotes; a word alone is
+# a command
+sub messages
+{
+	my ($text) = @_;
+	my @messages;
+
+	for my $rows ($text =~ /^\| message \|.*\n\|[-|]*\n((?:\|.*\n)+)/mg) {
+		push(@messages, grep { / / } map { /`([^`]+)`/g } $rows =~ /^\|(.*?) \|/mg);
+	}
+	return @messages;
+}
+
+# unsaid(MESSAGE, TEXT): those of its pieces, with ... between them, that such a text has not.
+# What "make install" and DKMS say begins with a name.
+sub unsaid
+{
+	my ($message, $text) = @_;
+
+	return grep { !is_said($_, $text) } map { s/^\s+|\s+$//gr }
+		split(/\.\.\./, $message =~ s/^hmm_mirror: //r);
+}
+
 Kernels::packages(qw(gcc make sparse));
 my $text = read_file($guide);
 my %modules = modules($text);
@@ -225,4 +292,39 @@ for my $document ("$top/README.md", glob("$top/docs/*.md")) {
 
 	is(join(' ', dead_links($document)), '', "$name: its links lead somewhere");
 }
+
+# What the kernel, modprobe, insmod and rmmod say
+my %foreign = map { $_ => 1 } (
+	'Invalid module format', 'Key was rejected by service', 'Required key not available',
+	'Operation not permitted', 'Resource temporarily unavailable',
+	'Lockdown: insmod: unsigned module loading is restricted',
+	'disagrees about version of symbol', 'version magic ... should be ...',
+	'Module hmm_mirror is in use', 'Module hmm_mirror not found in directory /lib/modules/...',
+);
+my $sources = join("\n", map { spoken($_) } grep { -f } ("$top/Makefile", "$top/Kbuild"),
+		   glob("$top/{.,tools,takeover,probes}/*.[ch] $top/install/*"),
+		   glob("$top/selftests/qemu/*"));
+
+write_file("$dir/example.c", <<'END');
+	"a \"quoted\" "
+	"literal: %s\n", bad ? "out of luck" : "lost" /* in fact */
+END
+is(join('|', map { unsaid($_, spoken("$dir/example.c")) }
+	('a "quoted" literal: ... luck', 'quoted" literal: lost', 'literal: ... in fact',
+	 'literally ... bad luck')),
+   'in fact|literally|bad luck', 'what nothing says is found');
+for my $document ("$top/README.md", "$top/docs/troubleshooting.md") {
+	my ($name) = $document =~ m|([^/]*)$|;
+	my @messages = messages(read_file($document));
+
+	cmp_ok(scalar(@messages), '>=', 5, "$name explains messages");
+	for my $message (@messages) {
+		my $foreign = $foreign{$message};
+
+		$foreign{$message} = 2 if $foreign;
+		is(join('|', unsaid($message, $sources)), '', "$name: something says '$message'")
+			if !$foreign;
+	}
+}
+is(join('|', grep { $foreign{$_} == 1 } keys(%foreign)), '', "others' messages are explained");
 done_testing();
