@@ -159,7 +159,7 @@ int hmm_mirror_answer(struct hmm_mirror_walk *walk, unsigned long addr,
  * @pmdp: entry for @addr
  * @addr: first page of a huge page, all below it has been answered
  * @end: first address past what may be answered, in the table of @pmdp
- * @known: an entry of that kind; becomes the last one that was answered
+ * @known: an entry of that kind
  * @err: out: 0, or STOP_WALK if the walk has done enough, or there is no room for
  *	another extent
  *
@@ -168,21 +168,30 @@ int hmm_mirror_answer(struct hmm_mirror_walk *walk, unsigned long addr,
 unsigned long hmm_mirror_answer_huge_pmds(struct hmm_mirror_walk *walk,
 					  pmd_t *pmdp, unsigned long addr,
 					  unsigned long end,
-					  struct known_entry *known, int *err)
+					  const struct known_entry *known,
+					  int *err)
 {
+	/* Local copies: no store to an extent can change them. */
+	const struct known_entry first = *known;
+	const unsigned long pfn_bits = first.free & COMPAT_PTE_PFN_MASK;
+	struct page_leaf leaf = first.leaf;
 	unsigned long nr = 0;
 	int stop = 0;
 
-	while (addr < end && !stop &&
-	       follow(known, compat_pmd_bits(compat_pmdp_get(pmdp)))) {
-		unsigned long next = entry_end(addr, end, PMD_MASK);
+	while (addr < end && !stop) {
+		unsigned long bits = compat_pmd_bits(compat_pmdp_get(pmdp));
+		unsigned long next = min(addr + PMD_SIZE, end);
 
+		if (!same_kind(&first, bits))
+			break;
+		if (pfn_bits)
+			leaf.pfn = (bits & pfn_bits) >> PAGE_SHIFT;
 		if (walk->extents) {
-			stop = emit_extent(walk, addr, next, &known->leaf);
+			stop = emit_extent(walk, addr, next, &leaf);
 			if (stop)
 				break;
 		} else {
-			emit_pages(walk, addr, next, &known->leaf);
+			emit_pages(walk, addr, next, &leaf);
 			walk->budget -= PMD_SIZE >> PAGE_SHIFT;
 			stop = walk->budget <= 0 ? STOP_WALK : 0;
 		}

@@ -23,6 +23,7 @@ unsigned long hmm_mirror_answer_unasked(struct hmm_mirror_walk *walk,
 unsigned long hmm_mirror_answer_huge_pmds(struct hmm_mirror_walk *walk,
 					  pmd_t *pmdp, unsigned long addr,
 					  unsigned long end,
-					  struct known_entry *known, int *err);
+					  const struct known_entry *known,
+					  int *err);
 
 #endif /* HMM_MIRROR_ANSWER_H */
