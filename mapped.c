@@ -41,10 +41,7 @@ static __always_inline bool page_mapped_at(struct hmm_mirror_cursor *cursor,
 					   struct mm_struct *mm, unsigned long addr,
 					   bool write, unsigned long *end)
 {
-	bool mapped = false;
-	pmd_t pmd;
-
-	if (unlikely(cursor->last != (addr | ~PMD_MASK))) {
+	if (unlikely(!hmm_mirror_cursor_is_at(cursor, addr))) {
 		pud_t pud = find_pmd(cursor, mm, addr);
 
 		if (!cursor->pmdp) {
@@ -53,41 +50,22 @@ static __always_inline bool page_mapped_at(struct hmm_mirror_cursor *cursor,
 			       (pud_write(pud) || !write);
 		}
 	}
-	/* RCU waits for this, too, and for one entry it costs less than rcu_read_lock(). */
-	rcu_read_lock_sched();
-	pmd = compat_pmdp_get(cursor->pmdp);
-	if (likely(compat_pmd_table(pmd))) {
-		pte_t pte = ptep_get_lockless(pte_offset_kernel(&pmd, addr));
-
-		mapped = compat_pte_bits(pte) && pte_present(pte) &&
-			 !pte_protnone(pte) && (pte_write(pte) || !write);
-		*end = addr + PAGE_SIZE;
-	} else if (pmd_present(pmd)) {
-		mapped = !pmd_protnone(pmd) && (pmd_write(pmd) || !write);
-		*end = entry_end(addr, *end, PMD_MASK);
-	}
-	rcu_read_unlock_sched();
-	return mapped;
+	return hmm_mirror_mapped_below(cursor, addr, write, end);
 }
 
 /**
- * hmm_mirror_next_unmapped() - skip pages that have been mapped in the meantime
- * @cursor: all zero at first, and again after mmap_lock was dropped
- * @mm: address space
- * @addr: where to begin
- * @end: where to end
- * @write: pages count as mapped only if they are writable
+ * hmm_mirror_skip_mapped() - hmm_mirror_next_unmapped(), wherever the cursor is
+ * @cursor: as there
+ * @mm: as there
+ * @addr: as there
+ * @end: as there
+ * @write: as there
  *
- * A hint that saves needless faults; hmm_mirror_walk() decides whether a page can be had.
- * Not for hugetlb mappings.
- *
- * Locking: mmap_lock is held for reading or writing. Does not sleep.
- *
- * Return: the first address from @addr on that is not mapped as needed, or @end.
+ * Return: as there.
  */
-unsigned long hmm_mirror_next_unmapped(struct hmm_mirror_cursor *cursor,
-				       struct mm_struct *mm, unsigned long addr,
-				       unsigned long end, bool write)
+unsigned long hmm_mirror_skip_mapped(struct hmm_mirror_cursor *cursor,
+				     struct mm_struct *mm, unsigned long addr,
+				     unsigned long end, bool write)
 {
 	unsigned long next;
 
