@@ -27,21 +27,23 @@
 #define BIT_OF(device)	(1U << (device))
 #define DMA_IOVA	"/sys/module/hmm_mirror/parameters/dma_iova"
 
+/* The outputs of the last one. */
+static struct dma_test_register registered;
+
 /* These return 0 or the errno of what they are named after; negative: of the ioctl. */
 static int register_dma(int fd, const void *start, size_t npages,
 			__u32 devices, __u32 flags, __u32 mask_bits)
 {
-	struct dma_test_register args = {
+	registered = (struct dma_test_register){
 		.start = (unsigned long)start,
 		.length = npages * page_size(),
 		.devices = devices,
 		.flags = flags,
 		.mask_bits = mask_bits,
 	};
-
-	if (ioctl(fd, DMA_TEST_REGISTER, &args))
+	if (ioctl(fd, DMA_TEST_REGISTER, &registered))
 		return -errno;
-	return args.error;
+	return registered.error;
 }
 
 static int unregister_dma(int fd)
@@ -1010,20 +1012,13 @@ TEST(translated_into_reach)
 	ASSERT_NE(NULL, start);
 	mark_pages(start, 4, 1);
 	for (i = 0; i < 2; i++) {
-		struct dma_test_register args = {
-			.start = (unsigned long)start,
-			.length = 4 * page_size(),
-			.devices = BIT_OF(DMA_TEST_PCI),
-			.flags = all_flags[i],
-			.mask_bits = 28,
-		};
 		int fd = open(DMA_TEST_DEVICE, O_RDWR | O_CLOEXEC);
 		size_t j;
 
 		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, ioctl(fd, DMA_TEST_REGISTER, &args));
-		ASSERT_EQ(0, args.error);
-		if (!args.translated)
+		ASSERT_EQ(0, register_dma(fd, start, 4, BIT_OF(DMA_TEST_PCI),
+					  all_flags[i], 28));
+		if (!registered.translated)
 			SKIP(return, "there is no IOMMU");
 		EXPECT_EQ(0, populate(fd, start, 4, WRITE));
 		EXPECT_MAPPED(fd, DMA_TEST_PCI, start, 4, 4, 4, 4);
@@ -1034,13 +1029,58 @@ TEST(translated_into_reach)
 	}
 }
 
+/*
+ * A device that does not reach all of the machine's memory may be given bounce buffers, and
+ * the DMA API then maps no more at a time than such a buffer has, of other memory, too.
+ */
+TEST(limited)
+{
+	size_t huge = pages_per_pmd(), i, length = 0, longest = 0;
+	struct mapped mapped;
+	char *start;
+	int fd;
+
+	if (!have_huge_pages())
+		SKIP(return, "no transparent huge pages");
+	make_room_for_huge_pages();
+	/* Below 4 GiB */
+	ASSERT_TRUE(allocate_from(0));
+	start = map_huge(1);
+	ASSERT_TRUE(allocate_from(-1));
+	ASSERT_NE(NULL, start);
+	if ((pagemap_entry(start) & PAGEMAP_PFN_MASK) >> (32 - 12))
+		SKIP(return, "no huge page below 4 GiB");
+	fd = open(DMA_TEST_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, register_dma(fd, start, huge, BIT_OF(DMA_TEST_PLATFORM0),
+				  0, 32));
+	if (registered.max_pages >= huge)
+		SKIP(return, "the kernel has no bounce buffers");
+	/* 256 KiB in all kernels so far */
+	EXPECT_GE(huge / 8, registered.max_pages);
+	EXPECT_EQ(0, populate(fd, start, huge, WRITE));
+	mapped = examine(fd, DMA_TEST_PLATFORM0, start, huge);
+	EXPECT_EQ(huge, mapped.pages);
+	EXPECT_EQ(0, mapped.wrong + mapped.stale);
+	EXPECT_LE(huge / registered.max_pages, mapped.runs);
+	EXPECT_LE(8, mapped.runs);
+	for (i = 0; i < huge; i++) {
+		length = words[i] & DMA_TEST_HEAD ? 1 : length + 1;
+		if (longest < length)
+			longest = length;
+	}
+	EXPECT_GE(registered.max_pages, longest);
+	/* Each of them is a run of its own afterwards, too. */
+	ASSERT_EQ(0, madvise(page_at(start, 3), page_size(), MADV_DONTNEED));
+	EXPECT_EQ(0, examine(fd, DMA_TEST_PLATFORM0, start, huge).pages);
+	take_log(_metadata, fd);
+	EXPECT_EQ(0, unregister_dma(fd));
+	close(fd);
+}
+
 /* Few pages here and there are no more for a device of few addresses than what they are. */
 TEST(few_addresses)
 {
-	struct dma_test_register args = {
-		.devices = BIT_OF(DMA_TEST_PCI),
-		.mask_bits = 28,
-	};
 	size_t i, nr_areas = 160, npages = pages_per_pmd();
 	char *start;
 	int fd;
@@ -1050,13 +1090,11 @@ TEST(few_addresses)
 	start = map_anonymous_aligned(nr_areas * npages, npages * page_size());
 	ASSERT_NE(NULL, start);
 	ASSERT_EQ(0, madvise(start, nr_areas * npages * page_size(), MADV_NOHUGEPAGE));
-	args.start = (unsigned long)start;
-	args.length = nr_areas * npages * page_size();
 	fd = open(DMA_TEST_DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ioctl(fd, DMA_TEST_REGISTER, &args));
-	ASSERT_EQ(0, args.error);
-	if (!args.translated)
+	ASSERT_EQ(0, register_dma(fd, start, nr_areas * npages,
+				  BIT_OF(DMA_TEST_PCI), 0, 28));
+	if (!registered.translated)
 		SKIP(return, "there is no IOMMU");
 	/* Areas of 320 MiB in all; the device has 256 MiB of addresses. */
 	for (i = 0; i < nr_areas; i++) {

@@ -472,8 +472,8 @@ static int call_register(struct test_file *file, void __user *user)
 
 	if (copy_from_user(&args, user, sizeof(args)))
 		return -EFAULT;
-	if (args.devices >> DMA_TEST_NR_DEVICES || args.reserved ||
-	    args.mask_bits < 12 || args.mask_bits > 64)
+	if (args.devices >> DMA_TEST_NR_DEVICES || args.mask_bits < 12 ||
+	    args.mask_bits > 64)
 		return -EINVAL;
 	if (file->has_mirror)
 		return -EBUSY;
@@ -483,6 +483,7 @@ static int call_register(struct test_file *file, void __user *user)
 	file->nr_lost = 0;
 	file->nr_set = 0;
 	args.translated = 0;
+	args.max_pages = U32_MAX;
 	err = hmm_mirror_register(&file->mirror, current->mm, args.start,
 				  args.length, ops_for(args.flags));
 	if (!err)
@@ -491,8 +492,13 @@ static int call_register(struct test_file *file, void __user *user)
 		if (!(args.devices & BIT(i)))
 			continue;
 		err = init_device(file, i, args.flags, args.mask_bits);
-		if (!err && is_translated(file->devices[i].dev))
+		if (err)
+			break;
+		if (is_translated(file->devices[i].dev))
 			args.translated |= BIT(i);
+		args.max_pages = min_t(size_t, args.max_pages,
+				       dma_max_mapping_size(file->devices[i].dev) >>
+				       PAGE_SHIFT);
 	}
 	if (err && file->has_mirror)
 		end_mirror(file);

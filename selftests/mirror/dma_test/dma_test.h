@@ -42,7 +42,7 @@
  * @mask_bits:	in: width of the devices' DMA mask
  * @error:	out: errno (positive), 0 for success
  * @translated:	out: bits of @devices whose addresses an IOMMU translates
- * @reserved:	zero
+ * @max_pages:	out: what the DMA API maps at a time for each of @devices, in pages; ~0: no limit
  *
  * One mirror per open file (EBUSY), of the caller's address space.
  */
@@ -54,7 +54,7 @@ struct dma_test_register {
 	__u32 mask_bits;
 	__u32 error;
 	__u32 translated;
-	__u32 reserved;
+	__u32 max_pages;
 };
 
 /* Bits of dma_test_populate.flags */
