@@ -5,9 +5,8 @@
  * sysfs", 7e9c7ef83d78). It is walked like other pages. It can go away with its driver at
  * any time, which the sequence number tells.
  */
-#include <glob.h>
-
 #include "range_fault.h"
+#include "pci.h"
 
 #define NPAGES	16
 #define NO_MEMORY \
@@ -19,7 +18,7 @@ FIXTURE(p2pdma)
 	int memory;
 	__u32 call;
 	char *start;
-	char device[64]; /* as in 0000:00:02.0 */
+	char device[PCI_NAME_LENGTH];
 };
 
 FIXTURE_VARIANT(p2pdma)
@@ -47,30 +46,13 @@ FIXTURE_VARIANT_ADD(p2pdma, extents_unlocked)
 	.call = RANGE_FAULT_TEST_EXTENTS_UNLOCKED,
 };
 
-/* Opens the memory of the first device that has any. */
-static int open_memory(char *device, size_t size)
-{
-	glob_t found;
-	int fd = -1;
-
-	if (glob("/sys/bus/pci/devices/*/p2pmem/allocate", 0, NULL, &found))
-		return -1;
-	fd = open(found.gl_pathv[0], O_RDWR | O_CLOEXEC);
-	snprintf(device, size, "%s",
-		 found.gl_pathv[0] + strlen("/sys/bus/pci/devices/"));
-	device[strcspn(device, "/")] = '\0';
-	globfree(&found);
-	return fd;
-}
-
 /* Maps some of it; NULL and the reason in @problem if there is none. */
-static char *map_memory(char *device, size_t size, int *fd,
-			const char **problem)
+static char *map_memory(char *device, int *fd, const char **problem)
 {
 	char *start;
 
 	*problem = NO_MEMORY;
-	*fd = open_memory(device, size);
+	*fd = open_peer_memory(device);
 	if (*fd < 0)
 		return NULL;
 	*problem = NULL;
@@ -89,8 +71,7 @@ FIXTURE_SETUP(p2pdma)
 	self->call = variant->call;
 	self->fd = open_range_fault_test();
 	ASSERT_LE(0, self->fd);
-	self->start = map_memory(self->device, sizeof(self->device),
-				 &self->memory, &problem);
+	self->start = map_memory(self->device, &self->memory, &problem);
 	if (problem)
 		SKIP(return, "%s", problem);
 	ASSERT_NE(NULL, self->start);
@@ -165,13 +146,13 @@ TEST(driver_leaves)
 {
 	int fd = open_range_fault_test();
 	const char *problem;
-	char device[64];
+	char device[PCI_NAME_LENGTH];
 	char *start;
 	int memory;
 	__u32 call;
 
 	ASSERT_LE(0, fd);
-	start = map_memory(device, sizeof(device), &memory, &problem);
+	start = map_memory(device, &memory, &problem);
 	if (problem)
 		SKIP(return, "%s", problem);
 	ASSERT_NE(NULL, start);

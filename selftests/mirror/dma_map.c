@@ -8,12 +8,12 @@
  * followed. /proc/self/pagemap is the witness of what should be there, /proc/kpageflags of
  * what is dirty.
  */
-#include <glob.h>
 #include <pthread.h>
 
 #include "harness.h"
 #include "device.h"
 #include "memory.h"
+#include "pci.h"
 #include "mirror/dma_test/dma_test.h"
 
 #define SNAPSHOT	0ULL
@@ -278,23 +278,26 @@ FIXTURE_VARIANT_ADD(dma, pci_without_iova)
 	.without_iova = true,
 };
 
-static bool have_pci_device(__u32 device)
+static bool find_device(__u32 device, char *name)
 {
-	return !system(device == DMA_TEST_PCI_PEER ?
-		       "grep -qsx 0x0005 /sys/bus/pci/devices/*/device" :
-		       "grep -qsx 0x11e8 /sys/bus/pci/devices/*/device");
+	return find_pci_device(device == DMA_TEST_PCI_PEER ? "0x0005" : "0x11e8",
+			       name);
 }
 
-static int open_peer_memory(void)
+static bool have_pci_device(__u32 device)
 {
-	glob_t found;
-	int fd = -1;
+	char name[PCI_NAME_LENGTH];
 
-	if (glob("/sys/bus/pci/devices/*/p2pmem/allocate", 0, NULL, &found))
-		return -1;
-	fd = open(found.gl_pathv[0], O_RDWR | O_CLOEXEC);
-	globfree(&found);
-	return fd;
+	return find_device(device, name);
+}
+
+/* Whether a device is below the same switch as the PCI device of that name. */
+static bool is_neighbour(__u32 device, const char *other)
+{
+	char name[PCI_NAME_LENGTH];
+
+	return device >= DMA_TEST_PCI && find_device(device, name) &&
+	       are_neighbours(name, other);
 }
 
 FIXTURE_SETUP(dma)
@@ -1147,14 +1150,15 @@ TEST(bounce_buffers)
 /*
  * Memory of an NVMe device, mapped as it is. A device below the same switch reaches it on the
  * bus; one that is elsewhere by way of the host bridge, where the kernel trusts that; and who
- * cannot reach it is refused.
+ * cannot reach it is refused. QEMU's switches redirect nothing to the host bridge (ACS).
  */
 TEST(peer_to_peer)
 {
 	static const __u32 devices[] = { DMA_TEST_PLATFORM0, DMA_TEST_PCI,
 					 DMA_TEST_PCI_PEER };
 	struct hmm_mirror_stats before, after;
-	int memory = open_peer_memory();
+	char owner[PCI_NAME_LENGTH];
+	int memory = open_peer_memory(owner);
 	size_t i, j;
 
 	if (memory < 0)
@@ -1162,6 +1166,7 @@ TEST(peer_to_peer)
 	before = stats_now();
 	for (i = 0; i < 3; i++) {
 		int error, fd = open(DMA_TEST_DEVICE, O_RDWR | O_CLOEXEC);
+		bool neighbour = is_neighbour(devices[i], owner);
 		char *start = mmap(NULL, 8 * page_size(),
 				   PROT_READ | PROT_WRITE, MAP_SHARED, memory,
 				   0);
@@ -1177,7 +1182,7 @@ TEST(peer_to_peer)
 					  64));
 		error = populate(fd, start, 8, WRITE);
 		if (devices[i] == DMA_TEST_PLATFORM0 ||
-		    (devices[i] == DMA_TEST_PCI && error == EOPNOTSUPP)) {
+		    (!neighbour && !host_bridge_is_trusted())) {
 			EXPECT_EQ(EOPNOTSUPP, error);
 			EXPECT_MAPPED(fd, devices[i], start, 8, 0, 0, 0);
 		} else {
@@ -1188,14 +1193,16 @@ TEST(peer_to_peer)
 					  DMA_TEST_P2P, words[j] &
 					  (DMA_TEST_VALID | DMA_TEST_WRITE |
 					   DMA_TEST_P2P | DMA_TEST_WRONG));
+				EXPECT_EQ(neighbour,
+					  !!(words[j] & DMA_TEST_P2P_BUS));
 				/* On the bus it has its physical address. */
-				if (!(words[j] & DMA_TEST_PFN_MASK))
-					EXPECT_EQ(addresses[j] / page_size(),
-						  pagemap_entry(page_at(start, j)) &
-						  PAGEMAP_PFN_MASK);
+				EXPECT_EQ(neighbour ? addresses[j] / page_size() :
+						      words[j] & DMA_TEST_PFN_MASK,
+					  pagemap_entry(page_at(start, j)) &
+					  PAGEMAP_PFN_MASK);
 			}
-			TH_LOG("peer-to-peer %s", words[0] & DMA_TEST_PFN_MASK ?
-			       "through the host bridge" : "on the bus");
+			TH_LOG("peer-to-peer %s", neighbour ? "on the bus" :
+			       "through the host bridge");
 		}
 		take_log(_metadata, fd);
 		EXPECT_EQ(0, munmap(page_at(start, 7), page_size()));

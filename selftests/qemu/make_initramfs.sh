@@ -115,7 +115,8 @@ for directory in $(cd "$top_dir" && find samples takeover selftests -name Kbuild
 		count:*/hmm_bench.ko | scale:*/hmm_bench.ko | count_dma:*/hmm_bench_dma.ko)
 			add_module "$file" project ;;
 		count:* | scale:* | count_dma:* | *:*/hmm_bench.ko | *:*/hmm_bench_dma.ko) ;;
-		dma:*/edu_mirror.ko | bounce:*/edu_mirror.ko | bounce:*/hmm_mirror_dma_test.ko)
+		dma:*/edu_mirror.ko | dma:*/hmm_mirror_dma_test.ko | \
+		bounce:*/edu_mirror.ko | bounce:*/hmm_mirror_dma_test.ko)
 			add_module "$file" project ;;
 		dma:* | bounce:*) ;;
 		# Tests load these.

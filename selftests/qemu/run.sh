@@ -87,7 +87,7 @@ dma)
 	*[!0-9]* | 0*) die "DMAS=$DMAS: a number of DMAs is needed" ;;
 	esac
 	test_dma bounce "edu_mirror dma_map" bounce_buffers peer_to_peer
-	test_dma dma edu_mirror races peer_to_peer
+	test_dma dma "edu_mirror dma_map" races peer_to_peer
 	;;
 bench)
 	: >"$out/bench.rows"

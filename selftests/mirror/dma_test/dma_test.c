@@ -549,7 +549,9 @@ static u64 read_word(struct test_device *device, unsigned long addr,
 		word |= DMA_TEST_HEAD;
 	if (run.kind != HMM_MIRROR_DMA_SYSTEM)
 		word |= DMA_TEST_P2P;
-	if (run.kind != HMM_MIRROR_DMA_P2P_BUS)
+	if (run.kind == HMM_MIRROR_DMA_P2P_BUS)
+		word |= DMA_TEST_P2P_BUS;
+	else
 		word |= pfn_behind(device->dev, *address);
 	return word;
 }

@@ -88,6 +88,7 @@ struct dma_test_populate {
 #define DMA_TEST_P2P			_BITULL(60) /* another device's memory */
 /* hmm_mirror_dma_lookup() says something else than the device has been told. */
 #define DMA_TEST_WRONG			_BITULL(59)
+#define DMA_TEST_P2P_BUS		_BITULL(58) /* ... and reached on the bus */
 #define DMA_TEST_PFN_MASK		0x1ffffffffffULL
 
 /**
