@@ -1612,7 +1612,7 @@ static void get_window(struct hmm_mirror_dma *dma,
 	last -= tables->window_start;
 	/* The kernel marks its own windows with the highest bit of their size. */
 	if (last >= min_t(u64, dma_get_mask(dma->dev), S64_MAX) ||
-	    compat_iova_allocate(dma->dev, &tables->window, last + 1))
+	    !compat_iova_allocate(dma->dev, &tables->window, last + 1))
 		memset(&tables->window, 0, sizeof(tables->window));
 }
 

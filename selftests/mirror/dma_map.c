@@ -542,6 +542,112 @@ TEST_F(dma, again)
 	EXPECT_LE(mapped.runs, take_log(_metadata, self->fd));
 }
 
+#define IOVA_BLOCKS	3
+
+/* Pages here and there in three blocks, which the CPU maps one by one. */
+static size_t mark_scattered(char *start)
+{
+	size_t i, marked = 0;
+
+	for (i = 0; i < IOVA_BLOCKS * pages_per_pmd(); i += 1 + i % 3) {
+		mark_pages(page_at(start, i), 1, i);
+		marked++;
+	}
+	return marked;
+}
+
+/*
+ * In how many of the blocks all pages, after the first one that is mapped, have the address
+ * that follows from those of their neighbours. The first one was the only run of its block.
+ */
+static size_t blocks_in_order(void)
+{
+	size_t i, block, in_order = 0;
+
+	for (block = 0; block < IOVA_BLOCKS; block++) {
+		size_t begin = block * pages_per_pmd(), first = SIZE_MAX;
+		size_t seen = 0, wrong = 0;
+
+		for (i = begin; i < begin + pages_per_pmd(); i++) {
+			if (!(words[i] & DMA_TEST_VALID) || !seen++)
+				continue;
+			if (first == SIZE_MAX)
+				first = i;
+			wrong += addresses[i] - addresses[first] !=
+				 (i - first) * page_size();
+		}
+		in_order += seen > 2 && !wrong;
+	}
+	return in_order;
+}
+
+/* How many pages do not have the address that follows from the first one's. */
+static size_t not_in_window(size_t npages)
+{
+	size_t i, wrong = 0;
+
+	for (i = 0; i < npages; i++)
+		wrong += (words[i] & DMA_TEST_VALID) &&
+			 addresses[i] - addresses[0] != i * page_size();
+	return wrong;
+}
+
+/*
+ * Where the kernel has calls for it, I/O virtual addresses are allocated for many pages at
+ * once: in a window for all of them, which keep them for good; else for those of a block.
+ */
+TEST_F(dma, iova)
+{
+	size_t npages = IOVA_BLOCKS * pages_per_pmd();
+	char *start = map_anonymous_aligned(npages, pmd_size());
+	bool fixed = self->flags & DMA_TEST_FIXED;
+	static __u64 first[MAX_PAGES];
+	size_t i, marked, changed = 0;
+
+	if (!file_has_word("/proc/kallsyms", "dma_iova_try_alloc"))
+		SKIP(return, "the kernel has no dma_iova_try_alloc() (6.16 on)");
+	ASSERT_NE(NULL, start);
+	ASSERT_GE(MAX_PAGES, npages);
+	ASSERT_EQ(0, madvise(start, npages * page_size(), MADV_NOHUGEPAGE));
+	REGISTER(start, npages);
+	if (!registered.translated)
+		SKIP(return, "no IOMMU translates for the device");
+	marked = mark_scattered(start);
+	EXPECT_EQ(0, populate(self->fd, start, npages, SNAPSHOT));
+	MAPPED(start, npages, marked, marked, marked);
+	if (variant->without_iova) {
+		EXPECT_EQ(0, blocks_in_order());
+		EXPECT_LT(0, not_in_window(npages));
+	} else if (!fixed) {
+		EXPECT_EQ(IOVA_BLOCKS, blocks_in_order());
+	} else {
+		EXPECT_EQ(0, not_in_window(npages));
+		/* An IOMMU can map by large pages what the CPU does. */
+		EXPECT_EQ(0, addresses[0] % pmd_size());
+	}
+	memcpy(first, addresses, npages * sizeof(first[0]));
+	take_log(_metadata, self->fd);
+
+	/* Other pages, in another order */
+	ASSERT_EQ(0, madvise(start, npages * page_size(), MADV_DONTNEED));
+	MAPPED(start, npages, 0, 0, 0);
+	for (i = IOVA_BLOCKS; i-- > 0;)
+		EXPECT_EQ(0, populate(self->fd, page_at(start, i * pages_per_pmd()),
+				      pages_per_pmd(), WRITE));
+	MAPPED(start, npages, npages, npages, npages);
+	for (i = 0; i < npages; i++)
+		changed += first[i] && first[i] != addresses[i];
+	if (variant->without_iova) {
+		EXPECT_LT(0, not_in_window(npages));
+	} else if (!fixed) {
+		EXPECT_EQ(IOVA_BLOCKS, blocks_in_order());
+	} else {
+		EXPECT_EQ(0, not_in_window(npages));
+		EXPECT_EQ(0, changed);
+	}
+	take_log(_metadata, self->fd);
+}
+
 /* What all devices have for writing needs no second look, but everything else does. */
 TEST_F(dma, asked_again)
 {
