@@ -714,6 +714,8 @@ TEST_F(dma, read_only_becomes_writable)
 	char *start = map_anonymous(8);
 	size_t nr;
 
+	/* A new page that another processor has yet to put on its list would be copied. */
+	ASSERT_TRUE(pin_to_cpu(0));
 	ASSERT_NE(NULL, start);
 	mark_pages(start, 8, 1);
 	ASSERT_TRUE(share_with_short_lived_child());
