@@ -1056,8 +1056,8 @@ bool hmm_mirror_dma_grow(struct hmm_mirror_dma *dma, unsigned long *start,
  * it (not at once in its lazy mode: it is no barrier against a device that has not
  * stopped), and pages are marked dirty that the device has, or may have, written.
  *
- * Locking: the mirror's lock is held.
- * Context: does not wait for memory.
+ * Locking: the mirror's lock is held, and no spinlock.
+ * Context: may let other tasks run; does not wait for memory.
  */
 void hmm_mirror_dma_unmap(struct hmm_mirror_dma *dma, unsigned long start,
 			  unsigned long end);
@@ -1144,7 +1144,8 @@ int hmm_mirror_dma_ops_map(struct hmm_mirror *mirror,
  * was written dirty.
  *
  * Locking: the mirror's lock is held, as in hmm_mirror_ops.unmap.
- * Context: sleeps if @zap or @wait does; does not wait for memory.
+ * Context: sleeps if @zap or @wait does, and may let other tasks run; does not wait for
+ * memory.
  */
 void hmm_mirror_dma_ops_unmap(struct hmm_mirror *mirror, unsigned long start,
 			      unsigned long end,
