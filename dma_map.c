@@ -1552,7 +1552,7 @@ int hmm_mirror_dma_populate(struct hmm_mirror *mirror,
 		return 0;
 	}
 	for (;;) {
-		/* Written under the lock, but what this task has seen to it sees. */
+		/* Only a change that this task makes matters: it needs no lock to see that. */
 		unsigned long nr_starved = READ_ONCE(mirror->nr_starved);
 
 		err = hmm_mirror_populate(mirror, &part);

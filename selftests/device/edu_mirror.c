@@ -436,7 +436,7 @@ static bool interrupt_once(struct __test_metadata *_metadata, int fd,
 
 /*
  * Whoever takes a page from the process waits for the DMA that is at work on it, and no longer.
- * A busy machine may let him wait, but not each time while the DMA is as fast as ever.
+ * On a busy machine it may take longer, but not each time while the DMA is as fast as ever.
  */
 TEST_F(edu, invalidation_waits)
 {
