@@ -293,13 +293,16 @@ for my $document ("$top/README.md", glob("$top/docs/*.md")) {
 	is(join(' ', dead_links($document)), '', "$name: its links lead somewhere");
 }
 
-# What the kernel, modprobe, insmod and rmmod say
+# What the kernel, modprobe, insmod, rmmod and sudo say
 my %foreign = map { $_ => 1 } (
 	'Invalid module format', 'Key was rejected by service', 'Required key not available',
 	'Operation not permitted', 'Resource temporarily unavailable',
 	'Lockdown: insmod: unsigned module loading is restricted',
 	'disagrees about version of symbol', 'version magic ... should be ...',
 	'Module hmm_mirror is in use', 'Module hmm_mirror not found in directory /lib/modules/...',
+	'loading out-of-tree module taints kernel',
+	'module verification failed: signature and/or required key missing',
+	'sudo: hmmctl: command not found',
 );
 my $sources = join("\n", map { spoken($_) } grep { -f } ("$top/Makefile", "$top/Kbuild"),
 		   glob("$top/{.,tools,takeover,probes}/*.[ch] $top/install/*"),
