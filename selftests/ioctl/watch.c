@@ -107,6 +107,23 @@ static void print_stream(struct __test_metadata *_metadata)
 	}
 }
 
+/* Whether one of the events says that these pages are of that kind now. */
+static bool stream_has(__u32 id, __u32 kind, const void *start,
+		       const void *end)
+{
+	size_t i;
+
+	for (i = 0; i < stream.nr; i++) {
+		const struct hmm_mirror_event *event = &stream.events[i];
+
+		if (event->watch_id == id && event->kind == kind &&
+		    event->start <= (unsigned long)start &&
+		    event->end >= (unsigned long)end)
+			return true;
+	}
+	return false;
+}
+
 /* Expects event @index to be this one: pages @first to @last of @base. */
 #define EXPECT_EVENT(index, id, kind, base, first, last) \
 	expect_event(_metadata, __LINE__, index, id, kind, base, first, last)
@@ -253,7 +270,8 @@ static __u32 watch_instead(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, call_unwatch(self->fd, self->id));
 	ASSERT_EQ(0, call_watch(self->fd, start, npages, &id));
 	read_stream(_metadata, self->fd);
-	ASSERT_EQ(0, stream.nr);
+	ASSERT_EQ(0, stream.nr)
+		print_stream(_metadata);
 	return id;
 }
 
@@ -614,23 +632,28 @@ TEST_F(watch, collapse)
 	id = watch_instead(_metadata, self, page_at(start, 100), 10);
 	/*
 	 * It gives up if a page is busy for a moment, or if there is no huge page left on
-	 * the small ones' node. Pages that compaction moves are reported, too.
+	 * the small ones' node. Pages that compaction moves are reported, too, one by one.
 	 */
-	while (madvise(start, pmd_size(), MADV_COLLAPSE)) {
-		int error = errno;
+	for (;;) {
+		int error = 0;
 
+		if (madvise(start, pmd_size(), MADV_COLLAPSE))
+			error = errno;
+		read_stream(_metadata, self->fd);
+		if (!error)
+			break;
 		if (error == EINVAL)
 			SKIP(return, "no MADV_COLLAPSE");
 		ASSERT_GT(deadline, seconds_now())
 			TH_LOG("MADV_COLLAPSE: %s", strerror(error));
 		make_room_for_huge_pages();
 		sleep_ms(10);
-		read_stream(_metadata, self->fd);
 	}
 	EXPECT_EQ(pages_per_pmd(), pmd_mapped_pages(start));
 	EXPECT_TRUE(pages_are_marked(start, pages_per_pmd(), 0));
-	read_stream(_metadata, self->fd);
-	EXPECT_COVERED(id, HMM_MIRROR_EVENT_CLEAR, start, 100, 109);
+	EXPECT_TRUE(stream_has(id, HMM_MIRROR_EVENT_CLEAR, page_at(start, 100),
+			       page_at(start, 110)))
+		print_stream(_metadata);
 	munmap(start, pmd_size());
 }
 
@@ -670,23 +693,6 @@ TEST_F(watch, userfaultfd_write_protect)
 	EXPECT_COVERED(self->id, HMM_MIRROR_EVENT_PROTECTION_VMA, self->start,
 		       5, 6);
 	close(uffd);
-}
-
-/* Whether one of the events says that these pages are of that kind now. */
-static bool stream_has(__u32 id, __u32 kind, const void *start,
-		       const void *end)
-{
-	size_t i;
-
-	for (i = 0; i < stream.nr; i++) {
-		const struct hmm_mirror_event *event = &stream.events[i];
-
-		if (event->watch_id == id && event->kind == kind &&
-		    event->start <= (unsigned long)start &&
-		    event->end >= (unsigned long)end)
-			return true;
-	}
-	return false;
 }
 
 /* Pages that move to a device and back. */

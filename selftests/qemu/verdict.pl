@@ -194,8 +194,17 @@ sub print_others
 	       $skipped{$_} || '-') for @names;
 }
 
+# Failures, with the first three lines of what is said about each
+sub shortened
+{
+	my @lines = @_;
+	my $quoted = 0;
+
+	return grep { $quoted = /^ / ? $quoted + 1 : 0; $quoted <= 3 } @lines;
+}
+
 # Where to look, for those who see only the last lines: the first failure of each file, and
-# of a machine each with how its explanation begins. Programs that a stopped machine has
+# of a machine each, with how its explanation begins. Programs that a stopped machine has
 # not come to are a number.
 sub print_failed
 {
@@ -205,17 +214,18 @@ sub print_failed
 		my @failures = @{$failures{$name}};
 
 		if ($name =~ m{/guest$}) {
-			my $quoted = 0;
-
-			for my $line (@failures) {
-				$quoted = $line =~ /^ / ? $quoted + 1 : 0;
-				push(@lines, $line) if $quoted <= 3;
-			}
+			push(@lines, shortened(@failures));
 		} elsif ($name =~ m{(.*)/} && $failures[0] eq "$name: it ran no test" &&
 			 $failed{"$1/guest"}) {
 			$not_run{$1}++;
 		} else {
-			push(@lines, $failures[0]);
+			my ($first, @rest) = @failures;
+			my @reasons;
+
+			push(@reasons, shift(@rest)) while @rest && $rest[0] =~ /^ /;
+			push(@lines, shortened($first, @reasons));
+			my $others = grep { !/^ / } @rest;
+			push(@lines, "    and $others more") if $others;
 		}
 	}
 	push(@lines, map { "$_: $not_run{$_} programs ran no test" } sort(keys(%not_run)));

@@ -96,18 +96,25 @@ sub kernel_files
 kernel_files('old', 'tap/one.tap' => "1..2\nok 1\nok 2 # SKIP no GPU\n",
 	     'tap/guest.tap' => "1..1\nok 1\n", 'log/times' => "one 7\nguest 31\n",
 	     'log/kernel' => "6.1.0-1-test (Debian 6.1.4-1)\n");
-kernel_files('new', 'tap/two.tap' => "1..2\nok 1\nnot ok 2\n",
+kernel_files('new', 'tap/two.tap' => "1..4\nok 1\n# b.c:7: 1 != 2\n# so much\n# for\n# that\nnot ok 2\n" .
+				  "not ok 3\n# c.c:9\nnot ok 4\n",
 	     'tap/one.tap' => "1..1\nok 1\n", 'log/times' => "one 12\ntwo 3\n");
 kernel_files('harness', 'tap/style.tap' => "1..1\nok 1\n");
 my $table = `'$^X' '$program' $build/old/tap/*.tap $build/new/tap/*.tap $build/harness/tap/style.tap`;
 like($table, qr/^  old +6\.1\.0-1-test \(Debian 6\.1\.4-1\)\n  new +not booted\n/m, 'the kernels');
 like($table, qr{^passed/failed/skipped +old +new$}m, 'the table has a column for each');
 like($table, qr{^one +1/-/1 +7s +1/-/- +12s$}m, 'a program on both');
-like($table, qr{^two +1/1/- +3s$}m, 'a program on one');
+like($table, qr{^two +1/3/- +3s$}m, 'a program on one');
 like($table, qr{^guest +1/-/- +31s +$}m, 'the guest');
 like($table, qr{^harness/style +1 +- +-$}m, 'what is no kernel\'s');
-like($table, qr/\nDid not pass:\n  new\/two: 2 ?\n\n5 passed, 1 failed, 1 skipped\n$/,
-     'what failed, and the sum over all');
+like($table, qr{\nDid not pass:
+  new/two: 2 ?
+      # b\.c:7: 1 != 2
+      # so much
+      # for
+      and 2 more
+
+5 passed, 3 failed, 1 skipped\n$}, 'what failed and why, and the sum over all');
 
 # What the last lines say of a machine that has stopped
 my $long = 'x' x 200;
