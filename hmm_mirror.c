@@ -57,7 +57,7 @@
  * @locked: mmap_lock is held
  * @tried: address of the last fault that asked to be retried, +1; or 0
  * @locked_at: local_clock() when mmap_lock was taken, if @may_unlock
- * @turn_faults: faults taken since then
+ * @faults_before: how many faults had been taken then
  * @stuck_at: first address that the last walk could not answer
  * @stuck: how many walks in a row have stopped there because of a missing page
  * @unread: how many because nothing could be said of its entry
@@ -71,7 +71,7 @@ struct fault_context {
 	bool locked;
 	unsigned long tried;
 	u64 locked_at;
-	unsigned int turn_faults;
+	unsigned long faults_before;
 	unsigned long stuck_at;
 	unsigned int stuck;
 	unsigned int unread;
@@ -169,6 +169,9 @@ fault_with_alarm(struct fault_context *context, struct vm_area_struct *vma,
 	return result;
 }
 
+/* Of a fault: mmap_lock was dropped. What the walk has found may not be true any more. */
+#define UNLOCKED	1
+
 /* What a fault that did not simply succeed means for the request. */
 static noinline int fault_outcome(struct hmm_mirror_range *range,
 				  struct fault_context *context,
@@ -196,38 +199,29 @@ static noinline int fault_outcome(struct hmm_mirror_range *range,
 		range->fault_addr = addr;
 		return err ?: -EFAULT;
 	}
-	return 0;
+	return context->locked ? 0 : UNLOCKED;
 }
 
-/*
- * Takes one fault. Afterwards @context->locked says whether mmap_lock is still
- * held; if not, @vma may be gone.
- */
+/* Takes one fault. If mmap_lock is not held afterwards, @vma may be gone. */
 static __always_inline int fault_page(struct hmm_mirror_range *range,
 				      struct fault_context *context,
 				      struct vm_area_struct *vma,
-				      unsigned long addr, bool write)
+				      unsigned long addr, unsigned int flags)
 {
-	unsigned int flags = FAULT_FLAG_REMOTE;
 	vm_fault_t result;
 
-	if (write)
-		flags |= FAULT_FLAG_WRITE;
-	if (context->may_unlock) {
-		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+	if (unlikely(context->tried)) {
 		if (context->tried == addr + 1)
 			flags |= FAULT_FLAG_TRIED;
+		context->tried = 0;
 	}
-
-	if (context->may_unlock && context->limit.has_deadline &&
+	if (context->limit.has_deadline && context->may_unlock &&
 	    userfaultfd_armed(vma))
 		result = fault_with_alarm(context, vma, addr, flags);
 	else
 		result = handle_mm_fault(vma, addr, flags, NULL);
-	trace_hmm_mirror_fault(addr, write, (__force unsigned int)result);
-	context->turn_faults++;
-
-	context->tried = 0;
+	trace_hmm_mirror_fault(addr, flags & FAULT_FLAG_WRITE,
+			       (__force unsigned int)result);
 	range->nr_faults++;
 	if (likely(!(result & (VM_FAULT_ERROR | VM_FAULT_RETRY |
 			       VM_FAULT_COMPLETED))))
@@ -258,13 +252,13 @@ static void note_hugetlb_fault(struct fault_position *position,
 }
 
 /* The first address in [@addr, @end) of @vma that still needs a fault, or @end. */
-static unsigned long next_fault(struct fault_position *position,
-				struct vm_area_struct *vma, unsigned long addr,
-				unsigned long end, bool write)
+static __always_inline unsigned long
+next_fault(struct fault_position *position, struct vm_area_struct *vma,
+	   bool hugetlb, unsigned long addr, unsigned long end, bool write)
 {
 	if (addr >= end)
 		return end;
-	if (is_vm_hugetlb_page(vma))
+	if (hugetlb)
 		return clamp(position->hugetlb_end[write], addr, end);
 	return hmm_mirror_next_unmapped(&position->cursor, vma->vm_mm, addr,
 					end, write);
@@ -278,10 +272,11 @@ static void unlock_mm(struct fault_context *context)
 }
 
 /* Whether it is time to let somebody else have mmap_lock. */
-static bool turn_is_over(const struct fault_context *context)
+static bool turn_is_over(const struct hmm_mirror_range *range,
+			 const struct fault_context *context)
 {
 	return context->may_unlock && mmap_lock_is_contended(context->mm) &&
-	       (context->turn_faults >= TURN_FAULTS ||
+	       (range->nr_faults - context->faults_before >= TURN_FAULTS ||
 		local_clock() - context->locked_at >= TURN);
 }
 
@@ -299,7 +294,7 @@ static noinline void yield_mm(struct fault_context *context)
 }
 
 /*
- * Faults in [@addr, @end), which lies in @vma. Returns early, with 0, if mmap_lock was
+ * Faults in [@addr, @end), which lies in @vma. Returns UNLOCKED early if mmap_lock was
  * dropped: by a fault, or for somebody who waits for it.
  */
 static __always_inline int fault_part(struct hmm_mirror_range *range,
@@ -307,8 +302,11 @@ static __always_inline int fault_part(struct hmm_mirror_range *range,
 				      struct fault_position *position,
 				      struct vm_area_struct *vma,
 				      unsigned long addr, unsigned long end,
-				      bool write)
+				      unsigned int flags)
 {
+	const bool hugetlb = is_vm_hugetlb_page(vma);
+	const bool write = flags & FAULT_FLAG_WRITE;
+
 	do {
 		int err = hmm_mirror_interrupted(&context->limit);
 
@@ -319,18 +317,33 @@ static __always_inline int fault_part(struct hmm_mirror_range *range,
 			if (target_gone(context))
 				return -ESRCH;
 		}
-		err = fault_page(range, context, vma, addr, write);
-		if (err || !context->locked)
+		err = fault_page(range, context, vma, addr, flags);
+		if (err)
 			return err;
-		if (is_vm_hugetlb_page(vma))
+		if (hugetlb)
 			note_hugetlb_fault(position, vma, addr, write);
-		if (turn_is_over(context)) {
+		if (turn_is_over(range, context)) {
 			yield_mm(context);
-			return 0;
+			return UNLOCKED;
 		}
-		addr = next_fault(position, vma, addr + PAGE_SIZE, end, write);
+		addr = next_fault(position, vma, hugetlb, addr + PAGE_SIZE, end,
+				  write);
 	} while (addr < end);
 	return 0;
+}
+
+/* What it means for the request that not all runs were faulted in. */
+static int runs_outcome(struct hmm_mirror_walk *walk, int err)
+{
+	struct hmm_mirror_range *range = walk->range;
+
+	if (err == UNLOCKED)
+		return 0;
+	if (range->fault_addr && range->fault_addr != walk->runs[0].start) {
+		range->fault_addr = 0;
+		return 0;
+	}
+	return err;
 }
 
 /*
@@ -346,41 +359,41 @@ static noinline int fault_runs(struct hmm_mirror_walk *walk,
 			       struct fault_context *context)
 {
 	struct hmm_mirror_range *range = walk->range;
+	const struct hmm_mirror_fault_run *const end_run = walk->runs + walk->nr_runs;
+	const struct hmm_mirror_fault_run *run;
 	struct fault_position position = {};
 	/* Valid while mmap_lock is held, as are the runs. */
 	struct vm_area_struct *vma = walk->rules.vma;
-	unsigned int i;
+	unsigned int flags = FAULT_FLAG_REMOTE;
 
-	for (i = 0; i < walk->nr_runs; i++) {
-		const struct hmm_mirror_fault_run *run = &walk->runs[i];
+	if (context->may_unlock)
+		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+	for (run = walk->runs; run < end_run; run++) {
 		unsigned long addr = run->start;
-		unsigned long end = addr +
-				    ((unsigned long)run->npages << PAGE_SHIFT);
+		unsigned long end = hmm_mirror_run_end(run);
 
 		while (addr < end) {
 			unsigned long stop;
 			int err;
 
-			if (addr < vma->vm_start || addr >= vma->vm_end)
+			if (addr < vma->vm_start || addr >= vma->vm_end) {
 				vma = vma_lookup(context->mm, addr);
-			/* The walk saw one, and mmap_lock is still held. */
-			if (WARN_ON_ONCE(!vma))
-				return -EFAULT;
+				/* The walk saw one, and mmap_lock is still held. */
+				if (WARN_ON_ONCE(!vma))
+					return -EFAULT;
+			}
 			stop = min(end, vma->vm_end);
 			/* A fault for an earlier run may have mapped a huge page. */
-			if (i && run->one_entry)
-				addr = next_fault(&position, vma, addr, stop,
-						  run->write);
+			if (run->one_entry && run != walk->runs)
+				addr = next_fault(&position, vma,
+						  is_vm_hugetlb_page(vma), addr,
+						  stop, run->write);
 			err = addr == stop ? 0 :
 			      fault_part(range, context, &position, vma, addr,
-					 stop, run->write);
-			if (err && range->fault_addr &&
-			    range->fault_addr != walk->runs[0].start) {
-				range->fault_addr = 0;
-				return 0;
-			}
-			if (err || !context->locked)
-				return err;
+					 stop, run->write ?
+					 flags | FAULT_FLAG_WRITE : flags);
+			if (err)
+				return runs_outcome(walk, err);
 			addr = stop;
 		}
 	}
@@ -441,7 +454,7 @@ static int lock_mm(struct hmm_mirror_walk *walk, struct fault_context *context)
 	}
 	context->locked = true;
 	context->locked_at = local_clock();
-	context->turn_faults = 0;
+	context->faults_before = walk->range->nr_faults;
 	walk->rules.vma = NULL;
 	/* The OOM reaper takes pages away without a fault to show it. */
 	return unlikely(check_stable_address_space(context->mm)) ? -EFAULT : 0;
@@ -476,8 +489,7 @@ static bool take_device_pages(struct hmm_mirror_walk *walk,
 	if (!walk->range->device_pages_as_is || !walk->stuck_on_device ||
 	    context->stuck <= tries)
 		return false;
-	walk->as_is_end = walk->runs[0].start +
-			  ((unsigned long)walk->runs[0].npages << PAGE_SHIFT);
+	walk->as_is_end = hmm_mirror_run_end(walk->runs);
 	return true;
 }
 
@@ -518,7 +530,7 @@ static int collect(struct hmm_mirror_walk *walk, struct fault_context *context)
 			if (err)
 				return err;
 			/* lock_mm() forgets the VMA, which is valid only under the lock. */
-			if (turn_is_over(context))
+			if (turn_is_over(range, context))
 				yield_mm(context);
 			cond_resched();
 		}

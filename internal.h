@@ -79,6 +79,12 @@ struct hmm_mirror_fault_run {
 	bool one_entry;
 };
 
+static inline unsigned long
+hmm_mirror_run_end(const struct hmm_mirror_fault_run *run)
+{
+	return run->start + ((unsigned long)run->npages << PAGE_SHIFT);
+}
+
 /* The array is on the stack. */
 #define HMM_MIRROR_MAX_FAULT_RUNS	32
 

@@ -165,19 +165,73 @@ static unsigned long answer_ptes(struct hmm_mirror_walk *walk, pte_t *ptep,
 }
 
 /*
+ * What most often follows a missing page, if all pages are asked for the same: those that
+ * are missing, too, are noted, and those of the kind of @known are skipped if it meets
+ * the request. Moves *@i, the index of the PTE, to the first one of the @nr that is
+ * neither. Returns 0 to have that one looked at.
+ */
+static __always_inline int find_absent(struct hmm_mirror_walk *walk,
+				       const pte_t *ptep, unsigned long addr,
+				       unsigned long nr, unsigned long *i,
+				       const struct known_entry *known)
+{
+	const unsigned long request = walk->range->default_flags;
+	const bool write = write_requested(request);
+	const bool skip = known->free && request_met(request, known->leaf.flags);
+	/* Otherwise nothing is skipped: only an empty entry is like an empty one. */
+	const unsigned long kind = skip ? known->bits : 0;
+	const unsigned long mask = skip ? ~known->free : ~0UL;
+	const unsigned long end = min(nr, (walk->horizon - addr) >> PAGE_SHIFT);
+	struct hmm_mirror_fault_run *run = walk->runs + walk->nr_runs;
+	unsigned long at = *i;
+	int err = 0;
+
+	while (at < end) {
+		unsigned long bits = compat_pte_bits(READ_ONCE(ptep[at]));
+		unsigned long first = at;
+
+		if (bits && ((bits ^ kind) & mask))
+			break;
+		at++;
+		if (bits)
+			continue;
+		if (run == walk->runs + HMM_MIRROR_MAX_FAULT_RUNS) {
+			at = first;
+			err = STOP_WALK;
+			break;
+		}
+		at += count_entries(ptep + at, end - at, 0, 0, ~0UL);
+		*run++ = (struct hmm_mirror_fault_run) {
+			.start = addr + (first << PAGE_SHIFT),
+			.npages = at - first,
+			.write = write,
+		};
+	}
+	walk->nr_runs = run - walk->runs;
+	*i = at;
+	return at == end && end < nr ? STOP_WALK : err;
+}
+
+/*
  * From the first page that must be faulted in, nothing is answered any more: pages that
  * are there are skipped, those that are missing are noted, up to the horizon. @seen says
  * what the first of the @nr PTEs holds. Returns how many pages were looked at.
+ *
+ * Out of line: both this and answer_ptes() need all registers.
  */
-static unsigned long find_runs(struct hmm_mirror_walk *walk, pte_t *ptep,
-			       unsigned long addr, unsigned long nr,
-			       struct known_entry *known,
-			       const struct known_entry *seen, int *err)
+static noinline unsigned long find_runs(struct hmm_mirror_walk *walk,
+					pte_t *ptep, unsigned long addr,
+					unsigned long nr,
+					struct known_entry *known,
+					const struct known_entry *seen,
+					int *err)
 {
 	const unsigned long most = look_ahead(walk);
 	/* If all pages are asked for the same, absent ones need no second look. */
 	const bool none_met = walk->slot_requests ||
 			      request_met(walk->range->default_flags, 0);
+	const bool refused = write_requested(walk->range->default_flags) &&
+			     !walk->rules.write_allowed;
 	unsigned long i = 0;
 	pte_t pte;
 
@@ -197,6 +251,11 @@ static unsigned long find_runs(struct hmm_mirror_walk *walk, pte_t *ptep,
 			*err = STOP_WALK;
 		if (*err || i == nr)
 			return i;
+		if (!none_met && !refused) {
+			*err = find_absent(walk, ptep, addr, nr, &i, known);
+			if (*err || i == nr)
+				return i;
+		}
 		pte = ptep_get_lockless(ptep + i);
 		/* Only the kind matters here, not the page frame. */
 		if (same_kind(known, compat_pte_bits(pte))) {

@@ -92,11 +92,6 @@ first_unmet(const struct hmm_mirror_walk *walk, unsigned long addr,
 	return unmet;
 }
 
-static inline unsigned long run_end(const struct hmm_mirror_fault_run *run)
-{
-	return run->start + ((unsigned long)run->npages << PAGE_SHIFT);
-}
-
 /* Notes that [@addr, @end) must be faulted in. Returns false if there is no room. */
 static __always_inline bool add_run(struct hmm_mirror_walk *walk,
 				    unsigned long addr, unsigned long end,
@@ -104,7 +99,7 @@ static __always_inline bool add_run(struct hmm_mirror_walk *walk,
 {
 	struct hmm_mirror_fault_run *run = walk->runs + walk->nr_runs;
 
-	if (walk->nr_runs && run_end(run - 1) == addr &&
+	if (walk->nr_runs && hmm_mirror_run_end(run - 1) == addr &&
 	    run[-1].write == write) {
 		run--;
 	} else {
