@@ -6,14 +6,16 @@
  * virtual addresses for all its pages, allocated once. Neighbours are then unlinked, and
  * the IOMMU flushed, with one call. A window with fixed addresses has them for all blocks.
  * Where there is none, and the DMA API has nothing to do but to say what the address is, it
- * is asked once, not for each page (@direct).
+ * is asked once, not for each page (hmm_mirror_dma_tables.direct).
  */
 #include <linux/dma-mapping.h>
 #include <linux/memremap.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
+#include <linux/string.h>
 #include <linux/swiotlb.h>
 
 #include "dma_api.h"
@@ -91,7 +93,8 @@ static void unmap_p2p(struct hmm_mirror_dma *dma, const struct dma_run *run)
  * @dma: the device
  * @block: its block
  * @at: page of the block at which it begins
- * @run: of which everything but @dma, @kind, @linked and @direct is known; gets these
+ * @run: of which everything but the address, @kind, @linked and @direct is known; gets
+ *	these
  *
  * Does not sleep.
  *
@@ -201,7 +204,6 @@ unsigned int hmm_mirror_dma_map_at_once(struct hmm_mirror_dma *dma,
 					struct dma_run *first, unsigned int nr)
 {
 	struct hmm_mirror_dma_tables *tables = dma->tables;
-	phys_addr_t phys = PFN_PHYS(first->pfn);
 	struct compat_iova *iova;
 	size_t offset;
 
@@ -213,12 +215,7 @@ unsigned int hmm_mirror_dma_map_at_once(struct hmm_mirror_dma *dma,
 		first->word |= RUN_ONE(linked);
 		return link_pages(dma, iova, offset, first, nr);
 	}
-	if (!tables->direct ||
-	    !compat_dma_reaches(dma->dev, phys, (size_t)nr << PAGE_SHIFT))
-		return 0;
-	first->dma = phys_to_dma(dma->dev, phys);
-	first->word |= RUN_ONE(direct);
-	return nr;
+	return map_directly(dma, first, nr) ? nr : 0;
 }
 
 /**
@@ -321,4 +318,16 @@ void hmm_mirror_dma_begin_api(struct hmm_mirror_dma *dma,
 	tables->wide = dma_get_mask(dev) > DMA_BIT_MASK(32);
 	if ((flags & HMM_MIRROR_DMA_FIXED) && tables->use_iova)
 		get_window(dma, tables);
+}
+
+/**
+ * hmm_mirror_dma_end_api() - give back what hmm_mirror_dma_begin_api() has got
+ * @dma: the device
+ * @tables: in which nothing is mapped any more
+ */
+void hmm_mirror_dma_end_api(struct hmm_mirror_dma *dma,
+			    struct hmm_mirror_dma_tables *tables)
+{
+	if (compat_iova_is_allocated(&tables->window))
+		compat_iova_free(dma->dev, &tables->window);
 }

@@ -4,11 +4,12 @@
  *
  * Functions that are not in dma_map.h are described in hmm_mirror.h.
  */
-#include <linux/dma-mapping.h>
 #include <linux/export.h>
 #include <linux/memremap.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/string.h>
 
 #include "dma_api.h"
 #include "dma_map.h"
@@ -144,6 +145,18 @@ EXPORT_SYMBOL_GPL(hmm_mirror_dma_grow);
 
 /* --- Mapping ------------------------------------------------------------------ */
 
+/* Whether an extent is something to map at all. */
+static bool is_mappable(const struct hmm_mirror_extent *extent)
+{
+	return (extent->flags & HMM_MIRROR_PFN_VALID) &&
+	       extent->entry != HMM_MIRROR_ENTRY_DEVICE_PRIVATE;
+}
+
+static bool extent_writable(const struct hmm_mirror_extent *extent)
+{
+	return extent->flags & HMM_MIRROR_PFN_WRITE;
+}
+
 /* Whether a run that begins at @addr is what an extent that reaches into it says. */
 static bool run_is_current(const struct dma_run *run, unsigned long addr,
 			   const struct hmm_mirror_extent *extent)
@@ -260,7 +273,7 @@ static int make_room(struct hmm_mirror_dma *dma, unsigned long addr,
 	int err = 0;
 
 	if (!*block)
-		*block = hmm_mirror_dma_get_block(tables, block_index(addr));
+		*block = hmm_mirror_dma_add_block(tables, block_index(addr));
 	if (!*block)
 		err = -EAGAIN;
 	else if (!(*block)->table && ((*block)->nr_runs || with_table))
@@ -307,7 +320,7 @@ static int add_run(struct hmm_mirror_dma *dma, struct dma_block **place,
 		return err;
 	}
 	if (block->table) {
-		hmm_mirror_dma_put_run(block->table, at, new);
+		put_run(block->table, at, new);
 		*run = &block->table->runs[at];
 	} else {
 		block->only = *new;
@@ -369,10 +382,8 @@ unsigned int hmm_mirror_dma_map_pages(struct hmm_mirror_dma *dma,
 	unsigned int nr;
 	struct dma_run run;
 
-	if (extent->order || pos >= extent->npages || !is_mappable(extent))
-		return 0;
-	/* Each page takes a call: do not get a table for that. */
-	if (!tables->direct && !tables->use_iova)
+	if (!maps_pages_together(tables, extent) || pos >= extent->npages ||
+	    !is_mappable(extent))
 		return 0;
 	nr = min(extent->npages - pos, BLOCK_PAGES - at);
 	block = find_block(tables, block_index(addr));
@@ -402,8 +413,8 @@ unsigned int hmm_mirror_dma_map_pages(struct hmm_mirror_dma *dma,
  * @extents: the extents
  * @nr: how many
  *
- * For memory of which no two pages are contiguous, where it takes no call to map them, and
- * their block has places for them.
+ * For memory of which no two pages are contiguous, as long as it takes no call to map them,
+ * and their block has places for them.
  *
  * Return: how many of the extents are mapped.
  */
@@ -416,14 +427,11 @@ unsigned int hmm_mirror_dma_map_scattered(struct hmm_mirror_dma *dma,
 	unsigned int i, nr_read_only = 0;
 	struct dma_block *block;
 
-	if (!tables->direct)
-		return 0;
 	block = find_block(tables, index);
 	if (!block || !block->table)
 		return 0;
 	for (i = 0; i < nr; i++) {
 		const struct hmm_mirror_extent *extent = &extents[i];
-		phys_addr_t phys = PFN_PHYS(extent->pfn);
 		struct dma_run *place;
 		struct dma_run run;
 
@@ -431,12 +439,11 @@ unsigned int hmm_mirror_dma_map_scattered(struct hmm_mirror_dma *dma,
 		if (extent->npages != 1 || extent->order ||
 		    !is_mappable(extent) || place->word ||
 		    block_index(extent->addr) != index ||
-		    is_pci_p2pdma_page(pfn_to_page(extent->pfn)) ||
-		    !compat_dma_reaches(dma->dev, phys, PAGE_SIZE))
+		    is_pci_p2pdma_page(pfn_to_page(extent->pfn)))
 			break;
 		run = new_run(tables, extent, 0);
-		run.word |= RUN_ONE(direct);
-		run.dma = phys_to_dma(dma->dev, phys);
+		if (!map_directly(dma, &run, 1))
+			break;
 		*place = run;
 		nr_read_only += !extent_writable(extent);
 	}
@@ -452,6 +459,8 @@ unsigned int hmm_mirror_dma_map_scattered(struct hmm_mirror_dma *dma,
  * @extent: as there
  * @description: as there
  * @pos: as there
+ *
+ * The mirror's lock is held, and @dma->tables is there.
  *
  * Return: as there, or -EEXIST where something would have to be unmapped.
  */

@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Steps of hmm_mirror_dma_map() for those who map many extents. */
+/* What mapping extents and telling a device of them have in common. */
 #ifndef HMM_MIRROR_DMA_MAP_H
 #define HMM_MIRROR_DMA_MAP_H
 
 #include "dma_tables.h"
-
-/* Whether an extent is something to map at all. */
-static inline bool is_mappable(const struct hmm_mirror_extent *extent)
-{
-	return (extent->flags & HMM_MIRROR_PFN_VALID) &&
-	       extent->entry != HMM_MIRROR_ENTRY_DEVICE_PRIVATE;
-}
 
 static inline unsigned long extent_end(const struct hmm_mirror_extent *extent)
 {
 	return extent->addr + (extent->npages << PAGE_SHIFT);
 }
 
-static inline bool extent_writable(const struct hmm_mirror_extent *extent)
+/* Whether it may be worth while to try hmm_mirror_dma_map_pages(). */
+static inline bool
+maps_pages_together(const struct hmm_mirror_dma_tables *tables,
+		    const struct hmm_mirror_extent *extent)
 {
-	return extent->flags & HMM_MIRROR_PFN_WRITE;
+	/* Otherwise each page takes a call of the DMA API. */
+	return !extent->order && (tables->direct || tables->use_iova);
 }
 
 void hmm_mirror_dma_describe(const struct dma_block *block, unsigned int at,

@@ -5,11 +5,10 @@
  *
  * Functions are described in hmm_mirror.h.
  */
-#include <linux/dma-mapping.h>
 #include <linux/export.h>
-#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/minmax.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 
@@ -89,8 +88,10 @@ static int map_extent(struct hmm_mirror_dma *dma,
 	int ret;
 
 	do {
-		unsigned int npages = hmm_mirror_dma_map_pages(dma, extent, pos);
+		unsigned int npages = 0;
 
+		if (maps_pages_together(dma->tables, extent))
+			npages = hmm_mirror_dma_map_pages(dma, extent, pos);
 		pos += npages;
 		ret = npages ? 1 : hmm_mirror_dma_map_next(dma, extent, &run, &pos);
 		/* Another page without an invalidation in between. */
@@ -147,8 +148,10 @@ static int map_for_device(struct hmm_mirror_dma *dma,
 	if (dma->tables->nr_read_only)
 		remove_outdated(dma, extents, nr);
 	for (i = 0; !err && i < nr; i++) {
-		unsigned int done = hmm_mirror_dma_map_scattered(dma, &extents[i], nr - i);
+		unsigned int done = 0;
 
+		if (dma->tables->direct)
+			done = hmm_mirror_dma_map_scattered(dma, &extents[i], nr - i);
 		i += done;
 		if (done)
 			end = extent_end(&extents[i - 1]);
@@ -317,8 +320,6 @@ int hmm_mirror_dma_populate(struct hmm_mirror *mirror,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_dma_populate);
 
-/* --- The beginning and the end ----------------------------------------------------- */
-
 int hmm_mirror_dma_init(struct hmm_mirror_dma *dma, struct hmm_mirror *mirror,
 			struct device *dev, unsigned int flags)
 {
@@ -366,8 +367,7 @@ void hmm_mirror_dma_exit(struct hmm_mirror_dma *dma)
 	dma->tables = NULL;
 	hmm_mirror_unlock(mirror);
 
-	if (compat_iova_is_allocated(&tables->window))
-		compat_iova_free(dma->dev, &tables->window);
+	hmm_mirror_dma_end_api(dma, tables);
 	hmm_mirror_dma_free_spares(tables->spare_blocks, tables->spare_tables);
 	kfree(tables);
 }

@@ -7,8 +7,10 @@
 #include <linux/export.h>
 #include <linux/gfp.h>
 #include <linux/list.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "dma_tables.h"
 
@@ -62,7 +64,7 @@ static void insert_block(struct hmm_mirror_dma_tables *tables,
 }
 
 /**
- * hmm_mirror_dma_get_block() - add a block
+ * hmm_mirror_dma_add_block() - add a block
  * @tables: where, which has no such block
  * @index: of the block
  *
@@ -70,7 +72,7 @@ static void insert_block(struct hmm_mirror_dma_tables *tables,
  *
  * Return: the block, empty; NULL without memory.
  */
-struct dma_block *hmm_mirror_dma_get_block(struct hmm_mirror_dma_tables *tables,
+struct dma_block *hmm_mirror_dma_add_block(struct hmm_mirror_dma_tables *tables,
 					   unsigned long index)
 {
 	struct dma_block *block = tables->spare_blocks;
@@ -122,24 +124,6 @@ void hmm_mirror_dma_free_block(struct hmm_mirror_dma *dma, struct dma_block *blo
 }
 
 /**
- * hmm_mirror_dma_put_run() - write a run into a table
- * @table: where
- * @at: page of the block at which it begins
- * @run: the run
- *
- * All of its pages know where it begins.
- */
-void hmm_mirror_dma_put_run(struct dma_table *table, unsigned int at,
-			    const struct dma_run *run)
-{
-	unsigned int i;
-
-	table->runs[at] = *run;
-	for (i = 1; i < run->npages; i++)
-		table->runs[at + i] = (struct dma_run){ .word = i * RUN_ONE(pfn) };
-}
-
-/**
  * hmm_mirror_dma_add_table() - have a block take more than one run
  * @dma: the mirror's device
  * @block: a block without a table
@@ -156,7 +140,7 @@ int hmm_mirror_dma_add_table(struct hmm_mirror_dma *dma, struct dma_block *block
 	if (!table)
 		return -EAGAIN;
 	if (block->nr_runs)
-		hmm_mirror_dma_put_run(table, block->only_at, &block->only);
+		put_run(table, block->only_at, &block->only);
 	block->table = table;
 	/* They share their memory. */
 	memset(&block->only, 0, sizeof(block->only));
@@ -189,7 +173,7 @@ void hmm_mirror_dma_free_spares(struct dma_block *blocks, struct dma_table *tabl
 	}
 }
 
-/* Puts by so many, or fewer if @dma has some; the rest stays in the lists. */
+/* Puts by so many, or fewer if some are there; the rest stays in the lists. */
 static void put_by(struct hmm_mirror_dma_tables *tables, struct dma_block **blocks,
 		   struct dma_table **spare_tables)
 {
@@ -272,7 +256,7 @@ int hmm_mirror_dma_prepare(struct hmm_mirror_dma *dma, unsigned long start,
 EXPORT_SYMBOL_GPL(hmm_mirror_dma_prepare);
 
 /**
- * hmm_mirror_dma_feed() - get memory for a mirror's tables that had none
+ * hmm_mirror_dma_feed() - get memory for the first of a mirror's devices that had none
  * @mirror: the mirror
  *
  * Sleeps, and takes the mirror's lock.

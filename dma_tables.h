@@ -5,17 +5,16 @@
  * It is kept in blocks of 512 pages, which is what a PMD maps where pages have 4K. A block
  * with one run has it in itself, so that huge pages cost 64 bytes each; the second run
  * takes a table with a place for each page. Blocks are in an rb-tree, whose nodes they
- * bring along: with a block and a table put by any run finds its place, and nothing here
- * waits for memory.
+ * bring along: with a block and a table put by any run finds its place, without a wait for
+ * memory.
  *
  * All of it is under the mirror's lock.
  */
 #ifndef HMM_MIRROR_DMA_TABLES_H
 #define HMM_MIRROR_DMA_TABLES_H
 
-#include <linux/minmax.h>
-#include <linux/mm_types.h>
 #include <linux/rbtree.h>
+#include <linux/types.h>
 
 #include "compat.h"
 #include "internal.h"
@@ -115,7 +114,7 @@ static_assert(sizeof(struct dma_block) <= 64);
  *	DMA API does for it is to say so
  * @max_link_pages: contiguous pages that are linked at a time, few enough that the IOMMU
  *	maps each by an entry of its own: any of them may be unlinked alone
- * @starved: hmm_mirror_dma_map() has returned -EAGAIN
+ * @starved: there was no memory for a block or a table
  * @zapped: hmm_mirror_dma_ops_unmap() has zapped something, and is about to unmap it
  * @zapped_start: from here
  * @zapped_end: to here
@@ -271,6 +270,17 @@ next_run(struct dma_block *block, unsigned int *at, unsigned int end)
 	return NULL;
 }
 
+/* Writes a run into a table: all of its pages know where it begins. */
+static inline void put_run(struct dma_table *table, unsigned int at,
+			   const struct dma_run *run)
+{
+	unsigned int i;
+
+	table->runs[at] = *run;
+	for (i = 1; i < run->npages; i++)
+		table->runs[at + i] = (struct dma_run){ .word = i * RUN_ONE(pfn) };
+}
+
 /* Which pages of @block are in an interval of virtual addresses that reaches into it. */
 static inline unsigned int first_page(const struct dma_block *block, unsigned long start)
 {
@@ -285,11 +295,9 @@ static inline unsigned int last_page(const struct dma_block *block, unsigned lon
 
 struct dma_block *hmm_mirror_dma_last_block(struct hmm_mirror_dma_tables *tables,
 					    unsigned long end);
-struct dma_block *hmm_mirror_dma_get_block(struct hmm_mirror_dma_tables *tables,
+struct dma_block *hmm_mirror_dma_add_block(struct hmm_mirror_dma_tables *tables,
 					   unsigned long index);
 void hmm_mirror_dma_free_block(struct hmm_mirror_dma *dma, struct dma_block *block);
-void hmm_mirror_dma_put_run(struct dma_table *table, unsigned int at,
-			    const struct dma_run *run);
 int hmm_mirror_dma_add_table(struct hmm_mirror_dma *dma, struct dma_block *block);
 int hmm_mirror_dma_feed(struct hmm_mirror *mirror);
 void hmm_mirror_dma_free_spares(struct dma_block *blocks, struct dma_table *tables);

@@ -61,6 +61,8 @@
  * @stuck_at: first address that the last walk could not answer
  * @stuck: how many walks in a row have stopped there because of a missing page
  * @unread: how many because nothing could be said of its entry
+ * @faulted: of the first run that a walk has found: the end of what the faults for it have
+ *	got to, in one go
  * @callers: of hmm_mirror_mm_callers(), where that is known and the mm is not
  *	current->mm: this call is one of them
  */
@@ -75,6 +77,7 @@ struct fault_context {
 	unsigned long stuck_at;
 	unsigned int stuck;
 	unsigned int unread;
+	unsigned long faulted;
 	atomic_long_t *callers;
 };
 
@@ -202,7 +205,10 @@ static noinline int fault_outcome(struct hmm_mirror_range *range,
 	return context->locked ? 0 : UNLOCKED;
 }
 
-/* Takes one fault. If mmap_lock is not held afterwards, @vma may be gone. */
+/*
+ * Takes one fault. Returns UNLOCKED, or an error, if mmap_lock is not held afterwards; @vma
+ * may then be gone.
+ */
 static __always_inline int fault_page(struct hmm_mirror_range *range,
 				      struct fault_context *context,
 				      struct vm_area_struct *vma,
@@ -234,10 +240,12 @@ static __always_inline int fault_page(struct hmm_mirror_range *range,
  * @cursor: where the page tables were last looked at; not for hugetlb
  * @hugetlb_end: end of the last hugetlb page that was faulted: [0] at all, [1] for
  *	writing
+ * @reached: if the faults ended early: first address that none was completed for
  */
 struct fault_position {
 	struct hmm_mirror_cursor cursor;
 	unsigned long hugetlb_end[2];
+	unsigned long reached;
 };
 
 static void note_hugetlb_fault(struct fault_position *position,
@@ -318,11 +326,16 @@ static __always_inline int fault_part(struct hmm_mirror_range *range,
 				return -ESRCH;
 		}
 		err = fault_page(range, context, vma, addr, flags);
-		if (err)
+		if (err) {
+			/* One that was completed may drop mmap_lock, too. */
+			position->reached = err == UNLOCKED && !context->tried ?
+					    addr + PAGE_SIZE : addr;
 			return err;
+		}
 		if (hugetlb)
 			note_hugetlb_fault(position, vma, addr, write);
 		if (turn_is_over(range, context)) {
+			position->reached = addr + PAGE_SIZE;
 			yield_mm(context);
 			return UNLOCKED;
 		}
@@ -332,11 +345,19 @@ static __always_inline int fault_part(struct hmm_mirror_range *range,
 	return 0;
 }
 
-/* What it means for the request that not all runs were faulted in. */
-static int runs_outcome(struct hmm_mirror_walk *walk, int err)
+/*
+ * What it means for the request that not all runs were faulted in, but those before @run
+ * and what @position says.
+ */
+static int runs_outcome(struct hmm_mirror_walk *walk,
+			struct fault_context *context,
+			const struct hmm_mirror_fault_run *run,
+			const struct fault_position *position, int err)
 {
 	struct hmm_mirror_range *range = walk->range;
 
+	if (run == walk->runs)
+		context->faulted = position->reached;
 	if (err == UNLOCKED)
 		return 0;
 	if (range->fault_addr && range->fault_addr != walk->runs[0].start) {
@@ -366,6 +387,7 @@ static noinline int fault_runs(struct hmm_mirror_walk *walk,
 	struct vm_area_struct *vma = walk->rules.vma;
 	unsigned int flags = FAULT_FLAG_REMOTE;
 
+	context->faulted = hmm_mirror_run_end(walk->runs);
 	if (context->may_unlock)
 		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
 	for (run = walk->runs; run < end_run; run++) {
@@ -393,7 +415,8 @@ static noinline int fault_runs(struct hmm_mirror_walk *walk,
 					 stop, run->write ?
 					 flags | FAULT_FLAG_WRITE : flags);
 			if (err)
-				return runs_outcome(walk, err);
+				return runs_outcome(walk, context, run,
+						    &position, err);
 			addr = stop;
 		}
 	}
@@ -478,8 +501,8 @@ static bool no_progress(struct hmm_mirror_walk *walk,
 }
 
 /*
- * Whether the next walk is to report what the last one found missing as it is. Every page
- * of the run has been faulted that often.
+ * Whether the next walk is to report what the last one found missing as it is: as much of
+ * the run as has been faulted since the walk before, and the first page of it that often.
  */
 static bool take_device_pages(struct hmm_mirror_walk *walk,
 			      const struct fault_context *context)
@@ -487,9 +510,9 @@ static bool take_device_pages(struct hmm_mirror_walk *walk,
 	unsigned int tries = walk->as_is_end ? 1 : MAX_FAULTS_OF_DEVICE_PAGE;
 
 	if (!walk->range->device_pages_as_is || !walk->stuck_on_device ||
-	    context->stuck <= tries)
+	    context->stuck <= tries || context->faulted <= walk->next)
 		return false;
-	walk->as_is_end = hmm_mirror_run_end(walk->runs);
+	walk->as_is_end = min(hmm_mirror_run_end(walk->runs), context->faulted);
 	return true;
 }
 
@@ -750,6 +773,8 @@ static int range_fault_unlocked(struct hmm_mirror_range *range,
 		if (err)
 			break;
 		range->nr_restarts++;
+		context.stuck = 0;
+		context.unread = 0;
 		if (extents)
 			hmm_mirror_shorten(extents, walk.next - range->start);
 		cond_resched();

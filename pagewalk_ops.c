@@ -186,6 +186,16 @@ static __always_inline int find_absent(struct hmm_mirror_walk *walk,
 	unsigned long at = *i;
 	int err = 0;
 
+	/* What continues the last run is part of it: there are only so many. */
+	if (at < end && !compat_pte_bits(READ_ONCE(ptep[at]))) {
+		unsigned long first = at;
+
+		at += count_entries(ptep + at, end - at, 0, 0, ~0UL);
+		if (!add_run(walk, addr + (first << PAGE_SHIFT),
+			     addr + (at << PAGE_SHIFT), write, false))
+			return STOP_WALK;
+		run = walk->runs + walk->nr_runs;
+	}
 	while (at < end) {
 		unsigned long bits = compat_pte_bits(READ_ONCE(ptep[at]));
 		unsigned long first = at;
@@ -209,7 +219,7 @@ static __always_inline int find_absent(struct hmm_mirror_walk *walk,
 	}
 	walk->nr_runs = run - walk->runs;
 	*i = at;
-	return at == end && end < nr ? STOP_WALK : err;
+	return addr + (at << PAGE_SHIFT) == walk->horizon ? STOP_WALK : err;
 }
 
 /*

@@ -204,8 +204,8 @@ sub shortened
 }
 
 # Where to look, for those who see only the last lines: the first failure of each file, and
-# of a machine each, with how its explanation begins. Programs that a stopped machine has
-# not come to are a number.
+# of a machine each, with how its explanation begins, and how many there are. Programs that
+# a stopped machine has not come to are a number.
 sub print_failed
 {
 	my (@lines, %not_run);
@@ -224,8 +224,7 @@ sub print_failed
 
 			push(@reasons, shift(@rest)) while @rest && $rest[0] =~ /^ /;
 			push(@lines, shortened($first, @reasons));
-			my $others = grep { !/^ / } @rest;
-			push(@lines, "    and $others more") if $others;
+			push(@lines, "    $failed{$name} failed in all") if $failed{$name} > 1;
 		}
 	}
 	push(@lines, map { "$_: $not_run{$_} programs ran no test" } sort(keys(%not_run)));

@@ -106,10 +106,11 @@ name := $(shell sed -n 's/^obj-m := \(.*\)[.]o/\1/p' $(M)/Kbuild 2>/dev/null)
 log := $(dir $(lastword $(MAKEFILE_LIST)))log
 modules:
 	@echo 'modules M=$(M) CC=$(CC) LLVM=$(LLVM) W=$(W) PROBE=$(PROBE)' >>$(log)
+	@echo '$(M): $(wildcard $(M)/Module.symvers)' >>$(log).symvers
 	@$(if $(PROBE),mkdir -p $(M)/probes && echo said >$(M)/probes/$(PROBE).log && echo result >$(M)/probes/$(PROBE).result)
 	@printf 'module, LLVM=$(LLVM)' >$(M)/$(name).ko
 	@echo $(M)/$(name).o >$(M)/modules.order
-	@echo symbols >$(M)/Module.symvers
+	@echo $${SYMBOLS:-symbols} >$(M)/Module.symvers
 modules_install:
 	@echo 'modules_install' >>$(log)
 	@mkdir -p $(INSTALL_MOD_PATH)/lib/modules/6.9.0-test/$(INSTALL_MOD_DIR)
@@ -267,6 +268,24 @@ ok(-e "$dir/tree/Makefile", 'and nothing else');
 	     qr/The compiler on probes\/leafops.c:\nsaid\nResult:\nresult\n/,
 	     'it says what the compiler said');
 	like(calls($kdir), qr/PROBE=leafops$/, 'and had asked it');
+}
+
+{
+	my $takeover = "$out/src/takeover";
+	my $lines = sub {
+		my $log = content("$kdir/log.symvers");
+
+		unlink("$kdir/log.symvers");
+		return join('', $log =~ /^\Q$takeover\E(:.*\n)/mg);
+	};
+
+	make_ok('make takeover', "takeover $build");
+	$lines->();
+	make_ok('make takeover again', "takeover $build");
+	is($lines->(), ": $takeover/Module.symvers\n", 'what kbuild knows of symbols is left to it');
+	local $ENV{SYMBOLS} = 'others';
+	make_ok('make takeover, other symbols', "takeover $build");
+	is($lines->(), ": \n", 'it has to look at them again');
 }
 
 # --- which compiler ---------------------------------------------------------------

@@ -112,7 +112,7 @@ like($table, qr{\nDid not pass:
       # b\.c:7: 1 != 2
       # so much
       # for
-      and 2 more
+      3 failed in all
 
 5 passed, 3 failed, 1 skipped\n$}, 'what failed and why, and the sum over all');
 
@@ -132,6 +132,7 @@ like(`'$^X' '$program' $build/stopped/tap/*.tap`, qr/\nDid not pass:
   stopped\/guest: 4 the machine
       # x{80,}\.\.\.
   stopped\/one: Bad plan\.  You planned 3 tests but ran 1\.
+      2 failed in all
   stopped: 2 programs ran no test
 
 2 passed, 7 failed, 0 skipped\n$/, 'why a machine stopped');
