@@ -79,7 +79,9 @@ help:
 	@echo "  make mutations        plant bugs in hmm_mirror: do the tests find them?"
 	@echo "                        NAMES='<glob>...' only these, of selftests/mutations/list"
 	@echo "  make shell            a shell with the module loaded; Ctrl-D ends it"
-	@echo "  make modules          build the modules, for KERNEL=<name>"
+	@echo "                        WITH=<directory>  what is in it is put into /"
+	@echo "  make modules          build the modules, for KERNEL=<name>, and say how a driver"
+	@echo "                        is built that uses them"
 	@echo
 	@echo "Without a virtual machine:"
 	@echo "  make style            checkpatch, sparse, kernel-doc, shellcheck, codespell"
@@ -360,7 +362,7 @@ uninstall_dkms:
 # --- With the kernels of the table selftests/qemu/kernels ---------------------
 
 modules:
-	@$(QEMU)/build.sh $(KERNEL) >/dev/null
+	@$(QEMU)/modules.sh $(KERNEL)
 
 run:
 	@$(QEMU)/run.sh demo $(KERNEL)
@@ -372,7 +374,7 @@ dma:
 	@DMAS=$(call quote,$(DMAS)) $(QEMU)/run.sh dma $(KERNEL)
 
 shell:
-	@$(QEMU)/run.sh shell $(KERNEL)
+	@WITH=$(call quote,$(WITH)) $(QEMU)/run.sh shell $(KERNEL)
 
 check:
 	@TESTS=$(call quote,$(TESTS)) ARGS=$(call quote,$(ARGS)) $(QEMU)/check.sh $(KERNEL)

@@ -406,17 +406,17 @@ struct hmm_mirror;
  *	reclaims (no GFP_KERNEL), fault, or take mmap_lock or a page's lock.
  *	Return 0, or an errno that hmm_mirror_populate() passes on
  * @unmap: pages of [@start, @end) are about to change or go away: stop every
- *	use of them by the device before returning. @event says why. The
- *	interval is clipped to the mirror. Called with the mirror's lock held;
- *	may sleep, but the OOM reaper waits for it: do not wait for memory or
- *	for another lock that is held while memory is allocated. Nor for a
- *	page's lock: some callers hold one (reclaim, migration). Before it
- *	returns, mark pages that the device has written to dirty with
- *	set_page_dirty(), which takes no page's lock: the CPU's entry may be
- *	writable and clean, and the page would then be dropped instead of
- *	written out. Must not call hmm_mirror_*() functions other than
- *	hmm_mirror_sequence(), and those of layer 3 that are called with the
- *	mirror's lock held
+ *	use of them by the device before returning. @event says why; hmmctl(1)
+ *	has the causes of each (MMU_NOTIFY_CLEAR is its "clear"). The interval
+ *	is clipped to the mirror. Called with the mirror's lock held; may sleep,
+ *	but the OOM reaper waits for it: do not wait for memory or for another
+ *	lock that is held while memory is allocated. Nor for a page's lock: some
+ *	callers hold one (reclaim, migration). Before it returns, mark pages
+ *	that the device has written to dirty with set_page_dirty(), which takes
+ *	no page's lock: the CPU's entry may be writable and clean, and the page
+ *	would then be dropped instead of written out. Must not call
+ *	hmm_mirror_*() functions other than hmm_mirror_sequence(), and those of
+ *	layer 3 that are called with the mirror's lock held
  * @migrate: optional; called instead of @unmap when pages of [@start, @end) are
  *	moved by a migrate_vma with the mirror's own @dev_private_owner as
  *	pgmap_owner. For drivers that know at this point that they have taken

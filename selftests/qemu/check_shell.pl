@@ -11,7 +11,7 @@ use FindBin;
 use IO::Select;
 use IPC::Open2;
 use POSIX qw(WNOHANG);
-use Test::More tests => 9;
+use Test::More tests => 10;
 use Time::HiRes qw(sleep time);
 
 use constant { ROWS => 50, COLUMNS => 132, BOOT_LIMIT => 600, LIMIT => 120 };
@@ -22,12 +22,14 @@ my $dir = $FindBin::Bin;
 my $seen = '';
 
 mkdir("$out/shell");
-system("ln -sfnT ../src '$out/shell/src' && mkdir -p '$out/shell/kernel_tests' &&" .
+system("ln -sfnT ../src '$out/shell/src' && mkdir -p '$out/shell/kernel_tests' '$out/shell/files/of' &&" .
+       "echo mine >'$out/shell/files/of/mine' &&" .
        "'$dir/demo_files.sh' '$out/shell/demo'") == 0 or die("cannot get the files\n");
 
 # A terminal of that size
 my $command = 'stty rows ' . ROWS . ' columns ' . COLUMNS . " && " .
-	      "'$dir/make_initramfs.sh' '$out/shell' shell '$out/shell/demo' && " .
+	      "'$dir/make_initramfs.sh' '$out/shell' shell '$out/shell/demo' " .
+	      "'$out/shell/files' && " .
 	      "exec '$dir/boot.sh' '$out/shell' shell";
 my $pid = open2(my $screen, my $keyboard, 'script', '-q', '-e', '-c', $command, '/dev/null');
 $keyboard->autoflush(1);
@@ -73,6 +75,7 @@ is(answer('stty size', qr/^(\d+ \d+)\n/m), ROWS . ' ' . COLUMNS,
    'the screen is as large as the one outside');
 cmp_ok(answer("timeout 20 hmmctl watch $process --json | wc -l | sed 's/^/events: /'",
 	      qr/^events: (\d+)\n/m) // 0, '>', 5, 'there is something to watch');
+is(answer('sed "s/^/file: /" /of/mine', qr/^file: (.*)\n/m), 'mine', "a file of one's own is there");
 ok(answer("hmmctl map $process | tail -n 1 | sed 's/.*/mapped/'", qr/^(mapped)\n/m),
    'its memory can be looked at');
 is(answer('sh /guest/demo.sh >/tmp/shown 2>&1; echo "status: $?"', qr/^status: (\d+)\n/m), 0,

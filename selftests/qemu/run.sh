@@ -5,7 +5,8 @@
 # MODE is "demo" or "rdma" (guest/$MODE.sh, its exit status is ours), "shell", "dma": the
 # long form of edu_mirror.c's races, or "bench": the benchmark, whose results go to docs/.
 #
-# From the environment: DMAS, how many there are to be in mode "dma", strict and lazy each.
+# From the environment: DMAS, how many there are to be in mode "dma", strict and lazy each;
+# WITH, a directory whose contents the guest has in / in mode "shell".
 
 set -eu
 qemu_dir=$(cd "$(dirname "$0")" && pwd)
@@ -69,8 +70,9 @@ test_dma()
 
 case $mode in
 shell)
+	[ -d "${WITH:-.}" ] || die "WITH=$WITH: there is no such directory"
 	"$qemu_dir/demo_files.sh" "$out/demo"
-	"$qemu_dir/make_initramfs.sh" "$out" shell "$out/demo"
+	"$qemu_dir/make_initramfs.sh" "$out" shell "$out/demo" ${WITH:+"$WITH"}
 	say "booting $kernel ($kernel_release)"
 	exec "$qemu_dir/boot.sh" "$out" shell
 	;;

@@ -301,6 +301,8 @@ my %foreign = map { $_ => 1 } (
 	'disagrees about version of symbol', 'version magic ... should be ...',
 	'Module hmm_mirror is in use', 'Module hmm_mirror not found in directory /lib/modules/...',
 	'loading out-of-tree module taints kernel',
+	'ERROR: modpost: "hmm_mirror_..." [...] undefined!',
+	'Unknown symbol in module', 'Unknown symbol hmm_mirror_... (err -2)',
 	'module verification failed: signature and/or required key missing',
 	'sudo: hmmctl: command not found',
 );

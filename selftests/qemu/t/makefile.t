@@ -67,7 +67,7 @@ sub below
 
 # What starts virtual machines says what it was told, and does nothing.
 my $stub = "#!/bin/sh\nprintf '%s' \"\${0##*/}\"\n" .
-	   "printf ' <%s>' \"\$@\" \"\$TESTS\" \"\$ARGS\" \"\$DMAS\" \"\$NAMES\"\necho\n";
+	   "printf ' <%s>' \"\$@\" \"\$TESTS\" \"\$ARGS\" \"\$DMAS\" \"\$NAMES\" \"\$WITH\"\necho\n";
 
 # copy_tree(PATH): the project without what was built
 sub copy_tree
@@ -78,7 +78,7 @@ sub copy_tree
 	system("tar -C @{[word($top)]} --exclude=./build --exclude=./.git -c . | " .
 	       "tar -C @{[word($path)]} -x") == 0 or die("cannot copy the tree\n");
 	write_file("$path/selftests/$_", $stub, 0755)
-		for qw(qemu/run.sh qemu/check.sh qemu/build.sh compare/run.sh mutations/run.sh style.sh);
+		for qw(qemu/run.sh qemu/check.sh qemu/modules.sh compare/run.sh mutations/run.sh style.sh);
 }
 
 # What this machine has that a mistake could change
@@ -643,6 +643,8 @@ SKIP: {
 		'dma' => 'run.sh <dma>',
 		'dma KERNEL=x DMAS=500' => 'run.sh <dma> <x> <500>',
 		'shell KERNEL=x' => 'run.sh <shell> <x>',
+		q(shell WITH='a b') => 'run.sh <shell> <a b>',
+		'modules KERNEL=x' => 'modules.sh <x>',
 		'bench' => 'run.sh <bench>',
 		'compare KERNEL=x' => 'run.sh <x>',
 		'mutations KERNEL=x' => 'run.sh <x>',
@@ -660,9 +662,18 @@ SKIP: {
 		$output =~ s/ <>//g;
 		is($output, "$wanted{$arguments}\n", "what make $arguments calls");
 	}
-	write_file("$tree/selftests/qemu/build.sh", "#!/bin/sh\necho \"\$@\"\necho \"<\$*>\" >&2\n", 0755);
-	is(make_ok('make modules', 'modules KERNEL=x', $tree), "<x>\n",
-	   'make modules builds them, and keeps to itself where the kernel is');
+	write_file("$tree/selftests/qemu/build.sh", "#!/bin/sh\necho kernel_build=/kernel/of/\$1\n" .
+						    "echo kernel_builder=\$ROOT\n", 0755);
+	system('cp', "$top/selftests/qemu/modules.sh", "$tree/selftests/qemu/modules.sh");
+	for my $in ('', '/root/of/13') {
+		local $ENV{ROOT} = $in;
+		my $said = make_ok("make modules ($in)", 'modules KERNEL=x', $tree);
+
+		like($said, qr|^ +@{[$in ? "\Q$tree\E/selftests/qemu/in_root.sh $in " : '']}make -C /kernel/of/x |m,
+		     'it says how a driver is built');
+		like($said, qr|KBUILD_EXTRA_SYMBOLS=\Q$tree\E/build/x/src/Module.symvers |,
+		     'with the versions of its symbols');
+	}
 }
 
 is(machine(), $machine, 'nothing was changed on this machine');
