@@ -58,6 +58,21 @@ static bool set_translation(const char *type)
 	return bind_device() && set && file_has_word(path, type);
 }
 
+/*
+ * Whether a device with 28 address bits can do DMA without an IOMMU: if the kernel keeps no
+ * memory for such devices, dma_set_mask() fails, and so does the driver's probe.
+ */
+static bool has_low_memory(void)
+{
+	return file_has_word("/proc/zoneinfo", "DMA");
+}
+
+#define SKIP_WITHOUT_LOW_MEMORY(fd) \
+	do { \
+		if ((fd) < 0 && !has_low_memory()) \
+			SKIP(return, "28 bits reach no memory without an IOMMU: no CONFIG_ZONE_DMA"); \
+	} while (0)
+
 static int open_edu(void)
 {
 	return open(EDU_MIRROR_DEVICE, O_RDWR | O_CLOEXEC);
@@ -1415,6 +1430,7 @@ TEST(bounce_buffers)
 	ASSERT_NE(NULL, start);
 	mark_pages(start, 4, 42);
 	fd = open_edu();
+	SKIP_WITHOUT_LOW_MEMORY(fd);
 	ASSERT_LE(0, fd);
 	log = open_log();
 	ASSERT_LE(0, log);
@@ -1460,6 +1476,7 @@ TEST(peer_to_peer)
 	fill(start, LENGTH, 51);
 	memset(page_at(start, 1), 0, 3 * page_size());
 	fd = open_edu();
+	SKIP_WITHOUT_LOW_MEMORY(fd);
 	ASSERT_LE(0, fd);
 	neighbours = are_neighbours(pci_name, peer);
 	if (!neighbours && !host_bridge_is_trusted()) {
