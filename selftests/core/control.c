@@ -944,7 +944,8 @@ static void *run_range(void *argument)
 
 /*
  * The same while RANGE waits in a fault that has dropped mmap_lock: what it finds when it
- * has the lock again is not the process's memory any more.
+ * has the lock again is not the process's memory any more. Where that had pages of its own,
+ * a fault would bring in those of the file.
  */
 TEST_F(device, reaped_while_it_waits)
 {
@@ -955,16 +956,21 @@ TEST_F(device, reaped_while_it_waits)
 	struct range_thread range = { .fd = self->fd };
 	struct uffdio_copy copy;
 	struct pollfd poll_uffd;
+	int file = make_memfd(4);
 	int pidfd, uffd, status;
 	pthread_t thread;
 	pid_t child;
 
 	ASSERT_NE(NULL, start);
 	ASSERT_NE(NULL, source);
+	ASSERT_LE(0, file);
 	mark_pages(source, 4, 9);
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
+		if (mmap(start, length, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_FIXED, file, 0) != start)
+			_exit(4);
 		mark_pages(start, 4, 1);
 		uffd = open_userfaultfd(0);
 		if (uffd < 0)
@@ -989,8 +995,7 @@ TEST_F(device, reaped_while_it_waits)
 	ASSERT_LE(0, uffd);
 	ASSERT_EQ(0, call_attach(self->fd, child));
 
-	range.args = range_args(start, 8, HMM_MIRROR_RANGE_FAULT |
-				HMM_MIRROR_RANGE_WRITE, extents, 8);
+	range.args = range_args(start, 8, HMM_MIRROR_RANGE_FAULT, extents, 8);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, run_range, &range));
 	poll_uffd = (struct pollfd){ .fd = uffd, .events = POLLIN };
 	ASSERT_EQ(1, poll(&poll_uffd, 1, 30000));
@@ -1007,13 +1012,16 @@ TEST_F(device, reaped_while_it_waits)
 	EXPECT_EQ(length, copy.copy);
 	pthread_join(thread, NULL);
 	EXPECT_EQ(EFAULT, range.error);
-	/* Nothing has been faulted in where the process had its pages. */
+	EXPECT_EQ(0, range.args.fault_addr);
+	/* Nothing has been faulted in, or reported, where the process had its pages. */
 	EXPECT_GE(1, range.args.nr_faults);
+	EXPECT_EQ(0, range.args.nr_extents);
 
 	ptrace(PTRACE_DETACH, child, 0, 0);
 	EXPECT_EQ(child, waitpid(child, &status, 0));
 	close(uffd);
 	close(pidfd);
+	close(file);
 }
 
 TEST_HARNESS_MAIN
