@@ -175,7 +175,7 @@ endif
 
 # build_client DIRECTORY: a module that uses hmm_mirror.ko, as a shell command. kbuild does
 # not look whether the symbols of another module have changed since it last wrote down
-# their versions (modpost, up to v7.3 at least); without its own Module.symvers it does.
+# their versions (seen with 6.1 and 6.12); without its own Module.symvers it does.
 SYMVERS := $(OUT)/src/Module.symvers
 build_client = { cmp -s $(SYMVERS) $(1)/symvers_used || rm -f $(1)/Module.symvers; } && \
 	$(KBUILD) M=$(1) KBUILD_EXTRA_SYMBOLS=$(SYMVERS) modules && \
